@@ -1,0 +1,1 @@
+//! The binaries: chimera and one per phase. The only place that names adapters.

@@ -1,0 +1,1 @@
+//! One behaviour suite that every inference backend passes.

@@ -1,0 +1,1 @@
+//! The contract between measuring code and inference backends.

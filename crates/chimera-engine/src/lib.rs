@@ -1,0 +1,1 @@
+//! What in-process adapters share: tokenizers, sampler, worker thread with cancel-on-drop.

@@ -1,0 +1,1 @@
+//! Runs a plan: blocks are processes, trials are records.

@@ -1,0 +1,1 @@
+//! What is on disk: design, plan, run directory, manifest, trials.

@@ -1,0 +1,1 @@
+//! Findings to Markdown, HTML, SVG and CSV.

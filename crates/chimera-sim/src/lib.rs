@@ -1,0 +1,1 @@
+//! A simulated inference backend with known laws, on a virtual or a real clock.

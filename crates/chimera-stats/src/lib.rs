@@ -1,0 +1,1 @@
+//! Pure statistics on slices: estimates that carry their intervals.

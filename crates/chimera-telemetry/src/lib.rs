@@ -1,0 +1,1 @@
+//! Samplers of the host: pressure, steal, load, memory.

@@ -1,0 +1,1 @@
+//! Deterministic models written as safetensors and GGUF, and real models on request.
