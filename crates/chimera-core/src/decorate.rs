@@ -1,0 +1,1 @@
+//! Decorators: wrap, do not edit.
