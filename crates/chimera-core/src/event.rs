@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::Stamp;
 
 /// Who measured a duration. Values of different sources are never averaged or compared in silence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ClockSource {
     /// Stamped by us where bytes or tokens arrive.
+    #[default]
     Client,
     /// Stamped in the engine's thread of an in-process backend.
     Engine,

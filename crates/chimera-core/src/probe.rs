@@ -108,6 +108,8 @@ pub struct Capabilities {
     /// A dropped stream stops its work within one decode step or within this many prompt tokens, whichever is under
     /// way; `None` when the backend promises nothing.
     pub prefill_chunk: Option<u32>,
+    /// Who stamps the events of a stream: [`ClockSource::Engine`] in process, [`ClockSource::Client`] over a wire.
+    pub stamps: ClockSource,
     /// Phases that every finished lane reports, and who measures them.
     pub phases: Vec<(Phase, ClockSource)>,
 }

@@ -1,0 +1,249 @@
+//! Metrics of one request, each defined once: name, unit, formula, and when it is undefined. `docs/metrics.md` holds
+//! the same list in prose, and a test compares the two. Aggregation over requests is not here.
+
+use chimera_core::{ClockSource, Phase};
+
+use crate::{Lane, Trial};
+
+/// A figure that one lane of one trial yields. The clock source is part of the name: `prefill.engine` and
+/// `prefill.server` are different metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Metric {
+    /// Sent to logits of the last prompt token, stamped in the engine.
+    PrefillEngine,
+    /// First to last token, stamped in the engine.
+    DecodeEngine,
+    /// Sent to last token, stamped in the engine.
+    E2eEngine,
+    /// Decode time per token after the first, stamped in the engine.
+    TpotEngine,
+    /// Tokens after the first per second of decode, stamped in the engine.
+    DecodeRateEngine,
+    /// Prompt tokens per second of prefill, stamped in the engine.
+    PrefillRateEngine,
+    /// Decode over prefill plus decode, stamped in the engine.
+    DecodeFractionEngine,
+    /// First token minus sent, stamped by the client.
+    TtftClient,
+    /// Decode time per token after the first, stamped by the client.
+    TpotClient,
+    /// Tokens after the first per second of decode, stamped by the client.
+    DecodeRateClient,
+    /// Sent to last token, stamped by the client.
+    E2eClient,
+    /// Prompt evaluation as the server reports it.
+    PrefillServer,
+    /// Decode as the server reports it.
+    DecodeServer,
+    /// Model load as the server reports it.
+    LoadServer,
+}
+
+impl Metric {
+    /// All metrics, in the order of the documentation.
+    pub const ALL: &'static [Metric] = &[
+        Self::PrefillEngine,
+        Self::DecodeEngine,
+        Self::E2eEngine,
+        Self::TpotEngine,
+        Self::DecodeRateEngine,
+        Self::PrefillRateEngine,
+        Self::DecodeFractionEngine,
+        Self::TtftClient,
+        Self::TpotClient,
+        Self::DecodeRateClient,
+        Self::E2eClient,
+        Self::PrefillServer,
+        Self::DecodeServer,
+        Self::LoadServer,
+    ];
+
+    /// Its name in tables, designs and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PrefillEngine => "prefill.engine",
+            Self::DecodeEngine => "decode.engine",
+            Self::E2eEngine => "e2e.engine",
+            Self::TpotEngine => "tpot.engine",
+            Self::DecodeRateEngine => "decode_rate.engine",
+            Self::PrefillRateEngine => "prefill_rate.engine",
+            Self::DecodeFractionEngine => "decode_fraction.engine",
+            Self::TtftClient => "ttft.client",
+            Self::TpotClient => "tpot.client",
+            Self::DecodeRateClient => "decode_rate.client",
+            Self::E2eClient => "e2e.client",
+            Self::PrefillServer => "prefill.server",
+            Self::DecodeServer => "decode.server",
+            Self::LoadServer => "load.server",
+        }
+    }
+
+    /// The metric of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Metric> {
+        Self::ALL.iter().copied().find(|metric| metric.name() == name)
+    }
+
+    /// Unit of its values.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::DecodeRateEngine | Self::PrefillRateEngine | Self::DecodeRateClient => "tok/s",
+            Self::DecodeFractionEngine => "",
+            _ => "s",
+        }
+    }
+
+    /// Value for one lane, in [`Metric::unit`]; `None` where the metric is undefined.
+    #[must_use]
+    pub fn of_lane(self, lane: &Lane, stamps: ClockSource) -> Option<f64> {
+        let engine = stamps == ClockSource::Engine;
+        let client = stamps == ClockSource::Client;
+        match self {
+            Self::PrefillEngine if engine => span(lane.sent, lane.prompt_processed),
+            Self::DecodeEngine if engine => decode(lane),
+            Self::E2eEngine if engine => span(lane.sent, lane.last_token),
+            Self::TpotEngine if engine => tpot(lane),
+            Self::DecodeRateEngine if engine => rate(lane),
+            Self::PrefillRateEngine if engine => positive(span(lane.sent, lane.prompt_processed))
+                .zip(lane.prompt_tokens)
+                .map(|(s, n)| f64::from(n) / s),
+            Self::DecodeFractionEngine if engine => {
+                let (prefill, decode) = span(lane.sent, lane.prompt_processed).zip(decode(lane))?;
+                positive(Some(prefill + decode)).map(|both| decode / both)
+            }
+            Self::TtftClient if client => span(lane.sent, lane.first_token),
+            Self::TpotClient if client => tpot(lane),
+            Self::DecodeRateClient if client => rate(lane),
+            Self::E2eClient if client => span(lane.sent, lane.last_token),
+            Self::PrefillServer => reported(lane, Phase::Prefill),
+            Self::DecodeServer => reported(lane, Phase::Decode),
+            Self::LoadServer => reported(lane, Phase::Load),
+            _ => None,
+        }
+    }
+
+    /// Value for a trial. The lanes of a batch run together: times are the mean over lanes, rates are the batch's
+    /// tokens over the span of its decode. `None` when any lane lacks it.
+    #[must_use]
+    pub fn of(self, trial: &Trial) -> Option<f64> {
+        if let [lane] = trial.lanes.as_slice() {
+            return self.of_lane(lane, trial.stamps);
+        }
+        let values: Option<Vec<f64>> =
+            trial.lanes.iter().map(|lane| self.of_lane(lane, trial.stamps)).collect::<Option<_>>();
+        let values = values.filter(|values| !values.is_empty())?;
+        match self {
+            Self::DecodeRateEngine | Self::DecodeRateClient => batch_rate(
+                trial,
+                |lane| lane.generated.map(|n| n.saturating_sub(1)),
+                |lane| lane.first_token.zip(lane.last_token),
+            ),
+            Self::PrefillRateEngine => {
+                batch_rate(trial, |lane| lane.prompt_tokens, |lane| lane.sent.zip(lane.prompt_processed))
+            }
+            _ => Some(values.iter().sum::<f64>() / values.len() as f64),
+        }
+    }
+}
+
+/// Ratio of sums over the lanes of a batch: tokens over the span from the first start to the last end.
+fn batch_rate(
+    trial: &Trial,
+    tokens: impl Fn(&Lane) -> Option<u32>,
+    span_of: impl Fn(&Lane) -> Option<(u64, u64)>,
+) -> Option<f64> {
+    let mut sum = 0_u64;
+    let (mut start, mut end) = (u64::MAX, 0);
+    for lane in &trial.lanes {
+        sum += u64::from(tokens(lane)?);
+        let (from, to) = span_of(lane)?;
+        start = start.min(from);
+        end = end.max(to);
+    }
+    positive(span(Some(start), Some(end))).map(|seconds| sum as f64 / seconds)
+}
+
+fn span(from: Option<u64>, to: Option<u64>) -> Option<f64> {
+    let (from, to) = from.zip(to)?;
+    to.checked_sub(from).map(|nanos| nanos as f64 / 1e9)
+}
+
+fn positive(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| *value > 0.0)
+}
+
+/// First to last token; undefined for fewer than two tokens, where it would be a zero that nobody measured.
+fn decode(lane: &Lane) -> Option<f64> {
+    lane.generated.filter(|n| *n >= 2)?;
+    span(lane.first_token, lane.last_token)
+}
+
+fn tpot(lane: &Lane) -> Option<f64> {
+    let n = lane.generated.filter(|n| *n >= 2)?;
+    decode(lane).map(|seconds| seconds / f64::from(n - 1))
+}
+
+fn rate(lane: &Lane) -> Option<f64> {
+    positive(tpot(lane)).map(|seconds| 1.0 / seconds)
+}
+
+fn reported(lane: &Lane, phase: Phase) -> Option<f64> {
+    lane.timings
+        .iter()
+        .find(|timing| timing.phase == phase && timing.source == ClockSource::Server)
+        .map(|timing| timing.nanos as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use chimera_core::PhaseTiming;
+
+    use super::*;
+
+    fn lane() -> Lane {
+        Lane {
+            prompt_tokens: Some(10),
+            generated: Some(5),
+            sent: Some(1_000_000_000),
+            prompt_processed: Some(1_500_000_000),
+            first_token: Some(1_500_000_000),
+            last_token: Some(3_500_000_000),
+            timings: vec![PhaseTiming { phase: Phase::Prefill, nanos: 0, source: ClockSource::Server }],
+            ..Lane::default()
+        }
+    }
+
+    #[test]
+    fn formulas_by_hand() {
+        let of = |metric: Metric| metric.of_lane(&lane(), ClockSource::Engine);
+        assert_eq!(of(Metric::PrefillEngine), Some(0.5));
+        assert_eq!(of(Metric::DecodeEngine), Some(2.0));
+        assert_eq!(of(Metric::E2eEngine), Some(2.5));
+        assert_eq!(of(Metric::TpotEngine), Some(0.5));
+        assert_eq!(of(Metric::DecodeRateEngine), Some(2.0));
+        assert_eq!(of(Metric::PrefillRateEngine), Some(20.0));
+        assert_eq!(of(Metric::DecodeFractionEngine), Some(0.8));
+        assert_eq!(of(Metric::PrefillServer), Some(0.0), "zero is a measurement");
+        assert_eq!(of(Metric::LoadServer), None, "what nobody measured is absent");
+        assert_eq!(of(Metric::TtftClient), None, "the engine's stamps are not the client's");
+        assert_eq!(Metric::TtftClient.of_lane(&lane(), ClockSource::Client), Some(0.5));
+    }
+
+    #[test]
+    fn one_token_has_no_decode() {
+        let one = Lane { generated: Some(1), last_token: Some(1_500_000_000), ..lane() };
+        assert_eq!(Metric::DecodeEngine.of_lane(&one, ClockSource::Engine), None);
+        assert_eq!(Metric::TpotEngine.of_lane(&one, ClockSource::Engine), None);
+        assert_eq!(Metric::PrefillEngine.of_lane(&one, ClockSource::Engine), Some(0.5));
+    }
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for metric in Metric::ALL {
+            assert_eq!(Metric::by_name(metric.name()), Some(*metric));
+        }
+    }
+}
