@@ -1,2 +1,51 @@
-//! `cargo xtask`.
-fn main() {}
+//! `cargo xtask`: starts the binaries and runs the checks. It links none of the heavy crates, so that it starts at
+//! once; what it runs is built by cargo with the profile and the flags that `build` describes.
+
+mod build;
+mod lint;
+mod study;
+mod tests;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  tr121 [options]     measure, analyse and write the report TR121   (--help lists the options)
+  test [filter]       every test that can run here; says at its end what was skipped and why
+  lint                rustfmt, clippy and rustdoc, warnings denied
+  ci                  test, then lint
+  bench [filter]      the criterion benches
+  models <...>        list, make, fetch or convert models           (chimera models --help)
+  runs <...>          list, show or merge run directories           (chimera runs --help)
+  probe               which backends work here, and what mends the others
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let done = match command.as_str() {
+        "tr121" => study::run("phase-scaling", "tr121", &rest),
+        "models" | "runs" | "probe" => study::chimera(&command, &rest),
+        "test" => tests::run(&rest),
+        "lint" => lint::run(),
+        "bench" => build::bench(&rest),
+        "ci" => tests::run(&[]).and_then(|code| if code == 0 { lint::run() } else { Ok(code) }),
+        "" | "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(0)
+        }
+        other => {
+            eprint!("xtask: no command `{other}`\n\n{HELP}");
+            Ok(2)
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! How cargo is called: one profile and one set of flags for binaries, tests, benches and lints, so that nothing is
+//! built twice. The binaries use the instruction sets of the CPU they are built on; `docs/performance.md` says why.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+/// Profile of everything that `cargo xtask` builds.
+pub(crate) const PROFILE: &str = "lab";
+
+/// Root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// `cargo` with the flags of this house, in the root of the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    // Whoever sets RUSTFLAGS means it; `RUSTFLAGS=` builds a portable binary.
+    if std::env::var_os("RUSTFLAGS").is_none() {
+        // The second flag makes cargo rebuild when the target folder meets another CPU: with `native` alone it would
+        // run binaries whose instructions that CPU may lack.
+        command.env("RUSTFLAGS", format!("-C target-cpu=native --cfg chimera_cpu=\"{}\"", cpu_fingerprint()));
+    }
+    command.env("CHIMERA_PROFILE", PROFILE);
+    command
+}
+
+/// A short word for the CPU's instruction sets.
+fn cpu_fingerprint() -> String {
+    let mut hash = DefaultHasher::new();
+    match std::fs::read_to_string("/proc/cpuinfo") {
+        Ok(text) => text
+            .lines()
+            .find(|line| line.starts_with("flags") || line.starts_with("Features"))
+            .unwrap_or_default()
+            .hash(&mut hash),
+        Err(_) => std::env::consts::ARCH.hash(&mut hash),
+    }
+    format!("{:016x}", hash.finish())
+}
+
+/// Builds a binary of `chimera-cli` and says where it is.
+pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+    let status = cargo()
+        .args(["build", "--quiet", "--profile", PROFILE, "--package", "chimera-cli", "--bin", name])
+        .status()
+        .context("cargo could not be started")?;
+    anyhow::ensure!(status.success(), "building `{name}` failed");
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    };
+    Ok(target.join(PROFILE).join(name).with_extension(std::env::consts::EXE_EXTENSION))
+}
+
+/// Runs the criterion benches.
+pub(crate) fn bench(filter: &[String]) -> Result<u8> {
+    let status = cargo()
+        .args(["bench", "--profile", PROFILE, "--package", "chimera-benches"])
+        .args(if filter.is_empty() { &[] as &[&str] } else { &["--"] })
+        .args(filter)
+        .status()
+        .context("cargo could not be started")?;
+    Ok(u8::from(!status.success()))
+}
