@@ -15,6 +15,20 @@ pub struct Interval {
     pub level: f64,
 }
 
+impl Interval {
+    /// Whether `value` lies within the limits, which belong to the interval.
+    #[must_use]
+    pub fn contains(&self, value: f64) -> bool {
+        self.low <= value && value <= self.high
+    }
+
+    /// Both limits through an increasing function: from logarithms back to the data's unit, say.
+    #[must_use]
+    pub fn map(self, increasing: impl Fn(f64) -> f64) -> Self {
+        Self { low: increasing(self.low), high: increasing(self.high), level: self.level }
+    }
+}
+
 /// A point estimate that says how it came about.
 ///
 /// `interval` and `standard_error` are absent where the data cannot support them (one block, say); absent is not zero.

@@ -1,0 +1,88 @@
+//! Seeded choice of indices for resampling. Not a general source of randomness: nothing here draws a distribution.
+
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use crate::StatsError;
+use crate::error::check_count;
+use crate::pcg64::Pcg64;
+
+/// Which generator draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Generator {
+    /// xoshiro256++ seeded through splitmix64.
+    #[default]
+    Xoshiro256PlusPlus,
+    /// numpy's `default_rng(seed).integers`, to recompute published intervals.
+    NumpyPcg64,
+}
+
+/// How a bootstrap draws: how often, from which seed, with which generator. The same values give the same interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resampling {
+    /// Number of resamples, at least 100.
+    pub resamples: usize,
+    /// Seed of the generator.
+    pub seed: u64,
+    /// The generator.
+    #[serde(default)]
+    pub generator: Generator,
+}
+
+impl Resampling {
+    /// xoshiro256++ with this seed.
+    #[must_use]
+    pub fn new(resamples: usize, seed: u64) -> Self {
+        Self { resamples, seed, generator: Generator::Xoshiro256PlusPlus }
+    }
+
+    /// numpy's generator with this seed.
+    #[must_use]
+    pub fn numpy(resamples: usize, seed: u64) -> Self {
+        Self { resamples, seed, generator: Generator::NumpyPcg64 }
+    }
+
+    pub(crate) fn indices(&self) -> Result<Indices, StatsError> {
+        check_count("a bootstrap (resamples)", 100, self.resamples)?;
+        Ok(match self.generator {
+            Generator::Xoshiro256PlusPlus => Indices::Xoshiro(Xoshiro256PlusPlus::seed_from_u64(self.seed)),
+            Generator::NumpyPcg64 => Indices::Numpy(Pcg64::new(self.seed)),
+        })
+    }
+}
+
+/// A source of indices below n.
+#[derive(Debug, Clone)]
+pub(crate) enum Indices {
+    Xoshiro(Xoshiro256PlusPlus),
+    Numpy(Pcg64),
+}
+
+impl Indices {
+    /// A uniform index below n; `n` is at least 1 and, like every slice here, well below 2^32.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        match self {
+            Self::Numpy(rng) => rng.below(n as u32) as usize,
+            Self::Xoshiro(rng) => {
+                // Lemire's method on 64 bits, without bias.
+                let n = n as u64;
+                let threshold = n.wrapping_neg() % n;
+                loop {
+                    let product = u128::from(rng.next_u64()) * u128::from(n);
+                    if product as u64 >= threshold {
+                        return (product >> 64) as usize;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fills `to` with a resample of `from`, drawn with replacement.
+    pub(crate) fn resample(&mut self, from: &[f64], to: &mut [f64]) {
+        for slot in to {
+            *slot = from[self.below(from.len())];
+        }
+    }
+}
