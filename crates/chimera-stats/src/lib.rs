@@ -24,6 +24,7 @@ mod sample;
 mod summary;
 
 pub mod bootstrap;
+pub mod hypothesis;
 pub mod intervals;
 pub mod models;
 pub mod pcg64;
