@@ -1,1 +1,28 @@
 //! Deterministic models written as safetensors and GGUF, and real models on request.
+//!
+//! A [`Zoo`] is a folder of model files. Ask it for a name and a [`Variant`] and it gives the files: read from the
+//! folder, or made there first. Weights come from a seeded generator that gives the same bits on every machine, so a
+//! name, a generator version and a variant say all there is to say about a file. It is not a loader and runs nothing:
+//! no inference engine is linked here, and an engine needs no more than the standard files that this crate writes.
+
+mod error;
+mod hash;
+mod manifest;
+mod rng;
+mod safetensors;
+mod spec;
+mod store;
+mod variant;
+mod weights;
+mod write;
+
+pub use error::ZooError;
+pub use manifest::{FileEntry, MANIFEST_FORMAT, Manifest, Origin};
+pub use rng::TensorStream;
+pub use spec::{
+    Architecture, Family, Gemma3Spec, Gpt2Spec, Init, LlamaSpec, ModelSpec, Shape, TR121_FAMILY, TensorDef,
+    model_names, models,
+};
+pub use store::{GENERATOR_VERSION, ModelFiles, Zoo};
+pub use variant::{Container, Encoding, Variant};
+pub use weights::{Generated, TensorSource};

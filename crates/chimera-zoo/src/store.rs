@@ -1,0 +1,227 @@
+//! The folder of model files: what is asked for is read from it, or made there. Files appear whole or not at all, so
+//! processes may share a folder without a lock: each makes its own copy under a temporary name, the first rename
+//! wins, and the others use the winner's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::ZooError;
+use crate::hash::{HashedFile, sha256_file, sha256_of};
+use crate::manifest::{FileEntry, MANIFEST_FORMAT, Manifest};
+use crate::spec::{ModelSpec, model_names, models};
+use crate::variant::Variant;
+use crate::write::{Job, write_model};
+
+/// The version of the generator and the writers. It is part of every folder's name: a change of a single bit that
+/// they write must change it.
+pub const GENERATOR_VERSION: u32 = 1;
+
+/// The name of the record in each model's folder.
+const MANIFEST: &str = "manifest.json";
+
+/// A folder of models.
+#[derive(Debug, Clone)]
+pub struct Zoo {
+    root: PathBuf,
+}
+
+/// The files of one model in one variant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelFiles {
+    /// The folder that holds them all.
+    pub dir: PathBuf,
+    /// `model.safetensors`, or the `.gguf` file.
+    pub weights: PathBuf,
+    /// `config.json`; a GGUF has none, its metadata say the same.
+    pub config: Option<PathBuf>,
+    /// `tokenizer.json`, where there is one; a GGUF holds its own.
+    pub tokenizer: Option<PathBuf>,
+    /// The record.
+    pub manifest: Manifest,
+}
+
+impl ModelFiles {
+    /// Reads every file and compares its SHA-256 with the record: seconds for large models.
+    ///
+    /// # Errors
+    /// [`ZooError::Corrupt`] names the first file that differs; [`ZooError::Io`] if one cannot be read.
+    pub fn verify(&self) -> Result<(), ZooError> {
+        for entry in &self.manifest.files {
+            let path = self.dir.join(&entry.name);
+            let found = sha256_file(&path)?;
+            if found != entry.sha256 {
+                return Err(corrupt(
+                    &path,
+                    &self.dir,
+                    format!("its SHA-256 is {found}, recorded {}", entry.sha256),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a model's folder and checks the size of every file.
+    ///
+    /// # Errors
+    /// [`ZooError::Corrupt`] if the record cannot be read, is of another version or a size differs;
+    /// [`ZooError::Io`] if the folder cannot be read.
+    pub fn open(dir: &Path) -> Result<Self, ZooError> {
+        let path = dir.join(MANIFEST);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => {
+                return Err(corrupt(&path, dir, "the record is missing".to_owned()));
+            }
+            Err(error) => return Err(ZooError::io("read", &path)(error)),
+        };
+        let manifest: Manifest =
+            serde_json::from_slice(&text).map_err(|error| corrupt(&path, dir, error.to_string()))?;
+        if manifest.format != MANIFEST_FORMAT {
+            let detail = format!("its format is {}, this program reads {MANIFEST_FORMAT}", manifest.format);
+            return Err(corrupt(&path, dir, detail));
+        }
+        for entry in &manifest.files {
+            let path = dir.join(&entry.name);
+            let found = match fs::metadata(&path) {
+                Ok(data) => data.len(),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    return Err(corrupt(&path, dir, "the file is missing".to_owned()));
+                }
+                Err(error) => return Err(ZooError::io("read", &path)(error)),
+            };
+            if found != entry.bytes {
+                return Err(corrupt(&path, dir, format!("it has {found} bytes, recorded {}", entry.bytes)));
+            }
+        }
+        let at = |name: &str| manifest.file(name).map(|_| dir.join(name));
+        let (config, tokenizer) = (at("config.json"), at("tokenizer.json"));
+        Ok(Self { dir: dir.to_path_buf(), weights: dir.join(&manifest.weights), config, tokenizer, manifest })
+    }
+}
+
+fn corrupt(path: &Path, dir: &Path, detail: String) -> ZooError {
+    let remedy = format!("remove the folder {} and ask again: it is made anew", dir.display());
+    ZooError::Corrupt { path: path.to_path_buf(), detail, remedy }
+}
+
+impl Zoo {
+    /// The models in folder `root`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// [`ZooError::Io`] if it cannot be made.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, ZooError> {
+        let root = root.into();
+        fs::create_dir_all(&root).map_err(ZooError::io("create", &root))?;
+        Ok(Self { root })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The specification of a named model.
+    ///
+    /// # Errors
+    /// [`ZooError::UnknownModel`] lists the names there are.
+    pub fn spec(name: &str) -> Result<ModelSpec, ZooError> {
+        models()
+            .into_iter()
+            .find(|m| m.name == name)
+            .ok_or_else(|| ZooError::UnknownModel { name: name.to_owned(), known: model_names().join(", ") })
+    }
+
+    /// The files of a named model, generated if the folder has them not.
+    ///
+    /// # Errors
+    /// [`ZooError::UnknownModel`]; [`ZooError::Skipped`] where the variant cannot exist; [`ZooError::Corrupt`] where
+    /// the folder's files are not what was recorded; [`ZooError::Io`].
+    pub fn ensure(&self, name: &str, variant: Variant) -> Result<ModelFiles, ZooError> {
+        self.ensure_spec(&Self::spec(name)?, variant)
+    }
+
+    /// As [`Zoo::ensure`], for a specification of the caller's own.
+    ///
+    /// # Errors
+    /// As [`Zoo::ensure`], and [`ZooError::InvalidSpec`].
+    pub fn ensure_spec(&self, spec: &ModelSpec, variant: Variant) -> Result<ModelFiles, ZooError> {
+        spec.validate()?;
+        let job = Job::generated(spec, variant)?;
+        self.ensure_dir(&self.dir_of(spec, variant), |dir| write_model(dir, &job))
+    }
+
+    /// Where a model's files are, or would be: `NAME-HASH/VARIANT`, the hash being of the specification and the
+    /// generator's version.
+    #[must_use]
+    pub fn dir_of(&self, spec: &ModelSpec, variant: Variant) -> PathBuf {
+        // The derived Debug text holds every field in order, and every float exactly.
+        let hash = sha256_of(format!("{GENERATOR_VERSION} {spec:?}").as_bytes());
+        self.root.join(format!("{}-{}", spec.name, &hash[..16])).join(variant.name())
+    }
+
+    /// Opens `dir`, or has `make` fill a temporary folder that then becomes `dir`.
+    pub(crate) fn ensure_dir(
+        &self,
+        dir: &Path,
+        make: impl FnOnce(&Path) -> Result<Manifest, ZooError>,
+    ) -> Result<ModelFiles, ZooError> {
+        if dir.is_dir() {
+            return ModelFiles::open(dir);
+        }
+        let temporary = Temporary::create(&self.root)?;
+        let mut manifest = make(&temporary.path)?;
+        manifest.files.sort_by(|a, b| a.name.cmp(&b.name));
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| ZooError::Io {
+            action: "encode the record of",
+            path: dir.to_path_buf(),
+            source: error.into(),
+        })?;
+        write_file(&temporary.path, MANIFEST, &text)?;
+        if let Some(parent) = dir.parent() {
+            fs::create_dir_all(parent).map_err(ZooError::io("create", parent))?;
+        }
+        match fs::rename(&temporary.path, dir) {
+            // Another process was first: its files have the same content.
+            Err(_) if dir.is_dir() => {}
+            other => other.map_err(ZooError::io("rename to", dir))?,
+        }
+        ModelFiles::open(dir)
+    }
+}
+
+/// Writes a small file and gives its record.
+pub(crate) fn write_file(dir: &Path, name: &str, data: &[u8]) -> Result<FileEntry, ZooError> {
+    let path = dir.join(name);
+    let mut file = HashedFile::create(&path)?;
+    file.write(data)?;
+    let (bytes, sha256) = file.finish()?;
+    Ok(FileEntry { name: name.to_owned(), bytes, sha256 })
+}
+
+/// A folder that is removed when it goes out of scope, unless it was renamed away.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn create(root: &Path) -> Result<Self, ZooError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = root.join(format!(".making-{}-{number}", std::process::id()));
+        // A process of the same number that was killed may have left its folder.
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(ZooError::io("remove", &path))?;
+        }
+        fs::create_dir_all(&path).map_err(ZooError::io("create", &path))?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Nothing can be done here about a folder that cannot be removed; the next of this name removes it.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

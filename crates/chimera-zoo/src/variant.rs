@@ -1,0 +1,156 @@
+//! The forms in which one set of weights is written: a container and an encoding. A variant says nothing of the
+//! model; whether it can exist for one is the writers' business.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ZooError;
+
+/// The kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Container {
+    /// `model.safetensors` beside `config.json`, with Hugging Face's names and layouts.
+    Safetensors,
+    /// One `.gguf` file with llama.cpp's names, layouts and metadata.
+    Gguf,
+}
+
+/// How matrices are stored. Vectors stay F32 in GGUF whatever the encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Encoding {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary16.
+    F16,
+    /// ggml's blocks of 32: one F16 scale and 32 signed bytes, 8.5 bits a weight.
+    Q8_0,
+    /// ggml's blocks of 32: one F16 scale and 32 nibbles, 4.5 bits a weight.
+    Q4_0,
+}
+
+impl Encoding {
+    /// The name as it is written in reports: `F32`, `F16`, `Q8_0`, `Q4_0`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Q8_0 => "Q8_0",
+            Self::Q4_0 => "Q4_0",
+        }
+    }
+}
+
+/// A container and an encoding that go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
+pub enum Variant {
+    /// Safetensors, F32 throughout.
+    F32Safetensors,
+    /// Safetensors, F16 throughout.
+    F16Safetensors,
+    /// GGUF, F32 throughout.
+    F32Gguf,
+    /// GGUF, matrices F16.
+    F16Gguf,
+    /// GGUF, matrices Q8_0 where rows divide by 32.
+    Q8Gguf,
+    /// GGUF, matrices Q4_0 where rows divide by 32.
+    Q4Gguf,
+}
+
+impl Variant {
+    /// All of them, in the order of this enum.
+    pub const ALL: [Self; 6] = [
+        Self::F32Safetensors,
+        Self::F16Safetensors,
+        Self::F32Gguf,
+        Self::F16Gguf,
+        Self::Q8Gguf,
+        Self::Q4Gguf,
+    ];
+
+    /// The kind of file.
+    #[must_use]
+    pub fn container(self) -> Container {
+        match self {
+            Self::F32Safetensors | Self::F16Safetensors => Container::Safetensors,
+            Self::F32Gguf | Self::F16Gguf | Self::Q8Gguf | Self::Q4Gguf => Container::Gguf,
+        }
+    }
+
+    /// How matrices are stored.
+    #[must_use]
+    pub fn encoding(self) -> Encoding {
+        match self {
+            Self::F32Safetensors | Self::F32Gguf => Encoding::F32,
+            Self::F16Safetensors | Self::F16Gguf => Encoding::F16,
+            Self::Q8Gguf => Encoding::Q8_0,
+            Self::Q4Gguf => Encoding::Q4_0,
+        }
+    }
+
+    /// The name used on command lines, in folders and in records, such as `safetensors-f32`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32Safetensors => "safetensors-f32",
+            Self::F16Safetensors => "safetensors-f16",
+            Self::F32Gguf => "gguf-f32",
+            Self::F16Gguf => "gguf-f16",
+            Self::Q8Gguf => "gguf-q8_0",
+            Self::Q4Gguf => "gguf-q4_0",
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Variant {
+    type Err = ZooError;
+
+    fn from_str(text: &str) -> Result<Self, ZooError> {
+        Self::ALL.into_iter().find(|v| v.name() == text).ok_or_else(|| ZooError::UnknownVariant {
+            name: text.to_owned(),
+            known: Self::ALL.map(Self::name).join(", "),
+        })
+    }
+}
+
+impl TryFrom<String> for Variant {
+    type Error = ZooError;
+
+    fn try_from(text: String) -> Result<Self, ZooError> {
+        text.parse()
+    }
+}
+
+impl From<Variant> for String {
+    fn from(variant: Variant) -> Self {
+        variant.name().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_a_wrong_one_lists_the_right_ones() {
+        for v in Variant::ALL {
+            assert_eq!(v.name().parse::<Variant>().unwrap(), v);
+        }
+        let error = "gguf-q9".parse::<Variant>().unwrap_err();
+        assert_eq!(error.code(), "zoo.unknown_variant");
+        assert!(error.to_string().contains("gguf-q8_0"), "{error}");
+    }
+}

@@ -1,0 +1,115 @@
+//! One set of weights to the files of one variant, with their record. It knows every writer and no folder but the one
+//! that it is given.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::ZooError;
+use crate::manifest::{FileEntry, MANIFEST_FORMAT, Manifest, Origin};
+use crate::safetensors::{self, Written};
+use crate::spec::{Family, ModelSpec};
+use crate::store::{GENERATOR_VERSION, write_file};
+use crate::variant::{Container, Variant};
+use crate::weights::{Generated, TensorSource};
+
+/// What to write.
+pub(crate) struct Job<'a> {
+    pub(crate) spec: &'a ModelSpec,
+    pub(crate) source: Box<dyn TensorSource + 'a>,
+    pub(crate) variant: Variant,
+    pub(crate) arm: String,
+    pub(crate) origin: Origin,
+    pub(crate) licence: String,
+}
+
+impl<'a> Job<'a> {
+    /// Generated weights.
+    pub(crate) fn generated(spec: &'a ModelSpec, variant: Variant) -> Result<Self, ZooError> {
+        Ok(Self {
+            spec,
+            source: Box::new(Generated::new(spec)),
+            variant,
+            arm: variant.encoding().label().to_owned(),
+            origin: Origin::Generated { generator: GENERATOR_VERSION, seed: spec.seed },
+            licence: "generated".to_owned(),
+        })
+    }
+}
+
+/// Writes the model's files into `dir` and gives the record, which the caller writes last.
+pub(crate) fn write_model(dir: &Path, job: &Job<'_>) -> Result<Manifest, ZooError> {
+    let spec = job.spec;
+    let mut files = Vec::new();
+    let (weights, written) = match job.variant.container() {
+        Container::Safetensors => {
+            let encoding = job.variant.encoding();
+            let name = "model.safetensors".to_owned();
+            let (bytes, sha256, written) =
+                safetensors::write(&dir.join(&name), spec, job.source.as_ref(), encoding)?;
+            files.push(FileEntry { name: name.clone(), bytes, sha256 });
+            let dtype = if written.iter().any(|w| w.stored == "F32") { "float32" } else { "float16" };
+            files.push(write_file(dir, "config.json", &json_text(spec.config(dtype)))?);
+            (name, written)
+        }
+        Container::Gguf => {
+            return Err(ZooError::Unsupported { path: dir.to_path_buf(), what: "GGUF".to_owned() });
+        }
+    };
+    let mut tensor_types = BTreeMap::new();
+    for w in &written {
+        *tensor_types.entry(w.stored.to_owned()).or_insert(0) += 1;
+    }
+    Ok(Manifest {
+        format: MANIFEST_FORMAT,
+        name: spec.name.clone(),
+        family: spec.family(),
+        variant: Some(job.variant),
+        arm: job.arm.clone(),
+        origin: job.origin.clone(),
+        licence: job.licence.clone(),
+        params: spec.params(),
+        shape: spec.shape(),
+        weights,
+        files,
+        bytes_per_decode_token: bytes_per_decode_token(spec, &written),
+        tensor_types: tensor_types.into_iter().collect(),
+        kept_f16: Vec::new(),
+        kept_f32: Vec::new(),
+        tokenizer: false,
+    })
+}
+
+/// JSON as text, keys sorted whatever the build of the JSON crate does, because the bytes are hashed.
+pub(crate) fn json_text(value: Value) -> Vec<u8> {
+    format!("{:#}\n", sorted(value)).into_bytes()
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let ordered: BTreeMap<String, Value> = map.into_iter().map(|(k, v)| (k, sorted(v))).collect();
+            Value::Object(ordered.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+/// Sums the stored bytes of what one decode step touches; see [`Manifest::bytes_per_decode_token`].
+pub(crate) fn bytes_per_decode_token(spec: &ModelSpec, written: &[Written]) -> u64 {
+    let shape = spec.shape();
+    written
+        .iter()
+        .map(|w| match w.name.as_str() {
+            "transformer.wte.weight" | "model.embed_tokens.weight" | "token_embd.weight" if !shape.tied => {
+                w.bytes / shape.vocab as u64
+            }
+            "transformer.wpe.weight" | "position_embd.weight" if spec.family() == Family::Gpt2 => {
+                w.bytes / shape.ctx as u64
+            }
+            _ => w.bytes,
+        })
+        .sum()
+}
