@@ -14,8 +14,8 @@ use crate::{Estimate, Interval, Sample, StatsError};
 /// standard error is the standard deviation of the resampled statistic.
 ///
 /// # Errors
-/// [`StatsError::TooFew`] below 2 values or 100 resamples, [`StatsError::InvalidParameter`] level,
-/// [`StatsError::NotFinite`] if `statistic` returns such a value.
+/// [`StatsError::TooFew`] below 2 values, [`StatsError::InvalidParameter`] for a level outside (0, 1) or fewer than 100
+/// resamples, [`StatsError::NotFinite`] if `statistic` returns such a value.
 pub fn percentile(
     sample: Sample<'_>,
     statistic: impl Fn(&[f64]) -> f64,
@@ -45,8 +45,10 @@ pub fn bca(
     let point = finite(statistic(sample.values()), 0)?;
     let replicates = replicate(sample, &statistic, resampling)?;
 
-    let below = replicates.iter().filter(|r| **r < point).count();
-    let at_most = replicates.iter().filter(|r| **r <= point).count();
+    // The same values drawn in another order give the same statistic up to rounding, and must count as a tie.
+    let rounding = 1e-12 * crate::summary::max_abs(&replicates);
+    let below = replicates.iter().filter(|r| **r < point - rounding).count();
+    let at_most = replicates.iter().filter(|r| **r <= point + rounding).count();
     let share = (below + at_most) as f64 / (2 * replicates.len()) as f64;
     let bias = normal_quantile(share);
     if !bias.is_finite() {

@@ -41,3 +41,46 @@ pub(crate) fn normal_cdf(z: f64) -> f64 {
 pub(crate) fn normal_quantile(p: f64) -> f64 {
     Normal::standard().inverse_cdf(p)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t_agrees_with_scipy_in_its_corners() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/stats/distributions.json");
+        let cases: Vec<serde_json::Value> =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert!(cases.len() >= 10);
+        for case in cases {
+            let dof = case["dof"].as_f64().unwrap();
+            // The logarithm of a large gamma function keeps fewer digits behind the point.
+            let tolerance = if dof > 1e4 { 1e-7 } else { 1e-10 };
+            let pairs = |key: &str| -> Vec<(f64, f64)> { serde_json::from_value(case[key].clone()).unwrap() };
+            for (level, expected) in pairs("critical") {
+                let got = t_critical(level, dof).unwrap();
+                assert!(
+                    (got / expected - 1.0).abs() < tolerance,
+                    "{dof}, level {level}: {got} not {expected}"
+                );
+            }
+            for (t, expected) in pairs("p") {
+                let got = t_two_sided_p(t, dof).unwrap();
+                assert!((got - expected).abs() < 1e-8, "{dof}, t {t}: {got} not {expected}");
+                if expected > 0.0 && t > 1e-6 {
+                    assert!(
+                        (got / expected - 1.0).abs() < 100.0 * tolerance,
+                        "{dof}, t {t}: {got:e} not {expected:e}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn normal_is_the_standard_one() {
+        assert!((normal_cdf(1.959_963_984_540_054) - 0.975).abs() < 1e-11);
+        assert!((normal_quantile(0.975) - 1.959_963_984_540_054).abs() < 1e-12);
+        assert!((normal_quantile(1e-10) + 6.361_340_902_404_056).abs() < 1e-9);
+    }
+}

@@ -23,7 +23,11 @@ pub(crate) fn sum(values: impl IntoIterator<Item = f64>) -> f64 {
 pub(crate) fn mean(values: &[f64]) -> f64 {
     let n = values.len() as f64;
     let total = sum(values.iter().copied());
-    if total.is_finite() { total / n } else { sum(values.iter().map(|v| v / n)) }
+    if total.is_finite() {
+        return total / n;
+    }
+    // Near the largest float even the sum of the shares may round beyond it.
+    sum(values.iter().map(|v| v / n)).clamp(-max_abs(values), max_abs(values))
 }
 
 /// Deviations from the mean, the mean, and the root of the sum of squares (scaled, so that it neither overflows nor

@@ -17,8 +17,9 @@ pub use pairs_bootstrap::{DegenerateResamples, PairsBootstrap, pairs_bootstrap_s
 pub use simple::{LinearFit, PowerLaw, ols, power_law, wls};
 pub use theil_sen::{TheilSen, theil_sen};
 
-use crate::dist::{t_critical, t_two_sided_p};
+use crate::dist::t_two_sided_p;
 use crate::error::check_positive;
+use crate::intervals::around;
 use crate::{Estimate, Interval, StatsError};
 
 /// One coefficient of a fit. What is absent the data cannot support: no degrees of freedom, or residuals that are
@@ -71,12 +72,11 @@ impl Coefficient {
         };
         let dof = dof as f64;
         let se = sd * factor;
-        let half = t_critical(level, dof)? * se;
         let t = (!exact && se > 0.0).then(|| value / se).filter(|t| t.is_finite());
         Ok(Self {
             value,
             standard_error: Some(se),
-            interval: Some(Interval { low: value - half, high: value + half, level }),
+            interval: Some(around(value, se, dof, level)?),
             t,
             p: t.map(|t| t_two_sided_p(t, dof)).transpose()?,
         })

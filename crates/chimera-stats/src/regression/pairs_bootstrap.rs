@@ -40,8 +40,8 @@ pub struct PairsBootstrap {
 /// points matters.
 ///
 /// # Errors
-/// As [`super::ols`]; [`StatsError::TooFew`] below 3 points or 100 resamples; [`StatsError::Degenerate`] if more than
-/// half of the resamples have no slope and are discarded.
+/// As [`super::ols`]; [`StatsError::TooFew`] below 3 points; [`StatsError::InvalidParameter`] below 100 resamples;
+/// [`StatsError::Degenerate`] if more than half of the resamples have no slope and are discarded.
 pub fn pairs_bootstrap_slope(
     x: &[f64],
     y: &[f64],
