@@ -1,1 +1,24 @@
-//! One small file per technical report: design, estimands, sections.
+//! Studies: one small file per technical report, holding its design, its estimands and its sections. Measuring is the
+//! harness's business, statistics are in `chimera-stats`, formatting is in `chimera-report`; what several reports say
+//! in the same way is in [`sections`]. Analysis is a pure function: the same records give the same findings.
+
+mod data;
+mod error;
+mod estimands;
+mod scaling;
+mod study;
+mod tr121;
+
+pub mod sections;
+
+pub use data::{Arm, CellKey, Index, ModelFacts, PerBlock, RunData};
+pub use error::StudyError;
+pub use estimands::{Answer, Estimands, Judgement};
+pub use scaling::{PhaseMetric, ScalePoint, Scaling, Selection};
+pub use study::{Study, all, by_id};
+pub use tr121::Tr121;
+
+/// Confidence level of every interval in a report.
+pub const LEVEL: f64 = 0.95;
+/// Family-wise error rate of the hypotheses of one report.
+pub const ALPHA: f64 = 0.05;
