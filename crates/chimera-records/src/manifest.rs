@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::Overrides;
 
-/// Version of the layout of a run directory. A newer minor can be read, a newer major cannot.
+/// Version of the layout of a run directory. A newer minor can be read (records ignore keys they do not know), a newer
+/// major cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct FormatVersion {
     /// Changes when older readers would misread.
     pub major: u32,
-    /// Changes when something was added.
+    /// Changes when a key was added. A new word in a closed list is a new major.
     pub minor: u32,
 }
 
@@ -51,7 +51,6 @@ pub enum RunStatus {
 
 /// A share of a plan's blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Shard {
     /// From 1.
     pub index: u32,
@@ -110,6 +109,9 @@ pub struct HostRecord {
     pub cores: Option<u32>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
+    /// Bytes per second that all cores together read from memory, measured at the start of the run: the roof of a
+    /// decode step.
+    pub memory_read_rate: Option<f64>,
     /// Frequency governor.
     pub governor: Option<String>,
     /// Whether a hypervisor is under it.
@@ -157,6 +159,9 @@ pub struct ProcessRecord {
     pub peak_rss_bytes: Option<u64>,
     /// Host on which it ran (runs merged from several hosts differ here).
     pub host: Option<String>,
+    /// Why it ended before its block did (a signal, no memory, a full disk); absent when it ended well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// A file that the run depends on.
@@ -264,10 +269,13 @@ pub struct Manifest {
     /// How many trials ended how.
     #[serde(default)]
     pub counts: Counts,
+    /// Machines by name, in a merged run: [`Manifest::host`] is the first part's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, HostRecord>,
     /// Run ids that were merged into this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged_from: Vec<String>,
-    /// Repairs made when the run was resumed, in words.
+    /// Repairs made when the run was resumed and differences found when runs were merged, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<String>,
 }
