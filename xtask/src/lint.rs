@@ -11,9 +11,30 @@ pub(crate) fn run() -> Result<u8> {
         ("rustfmt", &["fmt", "--all", "--check"]),
         (
             "clippy",
-            &["clippy", "--quiet", "--workspace", "--all-targets", "--profile", build::PROFILE, "--", "-D", "warnings"],
+            &[
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--profile",
+                build::PROFILE,
+                "--",
+                "-D",
+                "warnings",
+            ],
         ),
-        ("rustdoc", &["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items", "--profile", build::PROFILE]),
+        (
+            "rustdoc",
+            &[
+                "doc",
+                "--quiet",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+                "--profile",
+                build::PROFILE,
+            ],
+        ),
     ];
     let mut failed = Vec::new();
     for (name, args) in checks {

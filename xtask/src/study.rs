@@ -20,7 +20,8 @@ pub(crate) fn chimera(command: &str, args: &[String]) -> Result<u8> {
 }
 
 fn start(command: &mut Command) -> Result<u8> {
-    let status = command.status().with_context(|| format!("{:?} could not be started", command.get_program()))?;
+    let status =
+        command.status().with_context(|| format!("{:?} could not be started", command.get_program()))?;
     // A program ended by a signal has no code; 130 is what shells say for Ctrl-C.
     Ok(status.code().map_or(130, |code| u8::try_from(code).unwrap_or(1)))
 }
