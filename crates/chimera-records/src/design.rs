@@ -247,7 +247,7 @@ pub struct Profile {
 
 /// What the command line asks on top of a design.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Overrides {
     /// Profile by name; none takes the design as it is.
     pub profile: Option<String>,

@@ -7,6 +7,7 @@ mod error;
 mod manifest;
 mod metric;
 mod plan;
+mod run_dir;
 mod trial;
 
 pub use design::{
@@ -20,4 +21,8 @@ pub use manifest::{
 };
 pub use metric::Metric;
 pub use plan::{Block, Cell, Plan, PlannedTrial};
+pub use run_dir::{
+    Damage, Events, NewRun, RunDir, RunError, RunLock, Tally, TrialWriter, Trials, is_terminal, merge,
+    unix_ms,
+};
 pub use trial::{Factors, First, Flag, HostNoise, Lane, Outcome, TokenStamps, Trial, TrialRole};

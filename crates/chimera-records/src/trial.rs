@@ -28,7 +28,6 @@ pub enum First {
 
 /// The cell a trial belongs to, in full: a record can be read without its plan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Factors {
     /// Backend of the registry.
     pub backend: Box<str>,
@@ -88,7 +87,7 @@ impl Outcome {
 
 /// What one lane showed: stamps in nanoseconds of the process's clock, and counts. Absent means not seen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Lane {
     /// Real prompt tokens, as the backend reports them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,7 +129,7 @@ pub struct Lane {
 
 /// What the host did during a trial. Absent means that this host does not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct HostNoise {
     /// Share of the trial's time in which some runnable task waited for a CPU (pressure stall, `some`).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,7 +161,6 @@ pub enum Flag {
 
 /// One trial: one line of `trials.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Trial {
     /// Number in the plan.
     pub id: u32,
@@ -209,7 +207,6 @@ impl Trial {
 
 /// Token stamps of one lane: one line of `events.jsonl`. Deltas make it small; every per-token figure can be recomputed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TokenStamps {
     /// Trial.
     pub trial: u32,

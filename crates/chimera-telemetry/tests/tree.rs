@@ -1,4 +1,5 @@
 //! The probe on a made tree, on an empty one and on the machine at hand.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::Path, time::Instant};
 
