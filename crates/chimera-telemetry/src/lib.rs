@@ -5,10 +5,12 @@
 //! process. Linux is read through `/proc` and `/sys`; what a host does not tell is `None`, never zero, and on other
 //! systems that is nearly everything. Energy is not measured here.
 
+mod bandwidth;
 mod describe;
 mod probe;
 mod snapshot;
 
+pub use bandwidth::memory_read_rate;
 pub use describe::{HostDescription, ProcessMemory};
 pub use probe::HostProbe;
 pub use snapshot::{HostSnapshot, Noise, noise_between};
