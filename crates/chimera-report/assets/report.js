@@ -1,6 +1,9 @@
 // Sortable tables: a button in each heading; up, down, then the original order. Missing values stay last.
 (function () {
   "use strict";
+  // On a small screen the contents would push the report out of sight.
+  var contents = document.querySelector(".contents details");
+  if (contents && window.matchMedia("(max-width:62rem)").matches) contents.open = false;
   var words = new Intl.Collator("en", { numeric: true });
   function key(row, column) {
     var cell = row.cells[column];

@@ -87,7 +87,13 @@ pub(crate) fn provenance(estimate: &Estimate, unit: &str) -> String {
     };
     out.push_str(&format!("; n = {} ({})", estimate.n, estimate.unit));
     if let Some(error) = estimate.standard_error {
-        out.push_str(&format!("; s.e. {}", number(error, unit)));
+        // Two digits, in the unit of the estimate: more would claim to know the spread that well.
+        let scaling = Scaling::of(unit, magnitude(estimate));
+        let error = scaling.apply(error);
+        out.push_str(&format!("; s.e. {}", rounded(error, 2)));
+        if !scaling.unit.is_empty() {
+            out.push_str(&format!(" {}", scaling.unit));
+        }
     }
     out
 }
@@ -148,13 +154,20 @@ impl Scaling {
         Scaling { multiply: family[from].1, divide: family[to].1, unit: family[to].0.to_owned() }
     }
 
-    /// One unit for a column: that of its largest value, unless its smallest would drown in it.
+    /// One unit for a column: the largest in which its smallest value does not drown and its largest does not sprawl.
+    /// There may be none; then each cell has its own.
     pub(crate) fn of_column(unit: &str, values: &[f64]) -> Option<Self> {
-        let largest = values.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
-        let scaling = Scaling::of(unit, largest);
-        let drowned = |value: &f64| *value != 0.0 && scaling.apply(value.abs()) < 0.01;
-        let scales = family(unit).is_some();
-        if scales && values.iter().any(drowned) { None } else { Some(scaling) }
+        let Some((family, from)) = family(unit) else { return Some(Scaling::none(unit)) };
+        let sizes = || values.iter().map(|value| value.abs()).filter(|value| *value > 0.0);
+        let (least, most) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(0.0, f64::max));
+        let best = Scaling::of(unit, most);
+        if most == 0.0 {
+            return Some(best);
+        }
+        family.iter().rev().skip_while(|(name, _)| *name != best.unit).find_map(|(name, size)| {
+            let scaling = Scaling { multiply: family[from].1, divide: *size, unit: (*name).to_owned() };
+            (scaling.apply(least) >= 0.1 && scaling.apply(most) < 1e5).then_some(scaling)
+        })
     }
 
     pub(crate) fn apply(&self, value: f64) -> f64 {
@@ -167,17 +180,21 @@ impl Scaling {
 
 /// A number that nothing certifies.
 fn plain(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < HUGE {
+        return fixed(value, 0);
+    }
+    rounded(value, PLAIN_DIGITS)
+}
+
+/// A number with so many significant digits, without zeros at the end of its decimals.
+fn rounded(value: f64, digits: i32) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
     if value.abs() >= HUGE || value.abs() < TINY {
-        return scientific(value, PLAIN_DIGITS - 1, true);
+        return scientific(value, digits - 1, true);
     }
-    if value.fract() == 0.0 {
-        return fixed(value, 0);
-    }
-    let text = fixed(value, (PLAIN_DIGITS - 1 - exponent(value)).max(0));
-    trim_zeros(&text)
+    trim_zeros(&fixed(value, (digits - 1 - exponent(value)).max(0)))
 }
 
 /// Value and interval with the digits that the interval justifies.
@@ -196,7 +213,7 @@ fn justified(point: f64, low: f64, high: f64) -> (String, String) {
         }
         // A limit that is not 0 must not read as 0, within reason.
         let own = decimals.max((-exponent(value)).min(decimals + 3));
-        if largest >= HUGE || largest < TINY {
+        if !(TINY..HUGE).contains(&largest) {
             scientific(value, (own + exponent(value)).clamp(0, 16), false)
         } else {
             fixed(value, own)
@@ -262,7 +279,7 @@ fn group(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + whole.len() / 3 + 1);
     out.push_str(sign);
     for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index) % 3 == 0 {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -392,7 +409,9 @@ mod tests {
     #[test]
     fn a_column_has_one_unit_unless_a_value_would_drown() {
         assert_eq!(Scaling::of_column("ns", &[2e6, 9e8]).map(|s| s.unit), Some("ms".into()));
+        assert_eq!(Scaling::of_column("ms", &[-0.5, 2000.0]).map(|s| s.unit), Some("ms".into()));
         assert_eq!(Scaling::of_column("ns", &[2e3, 9e8]).map(|s| s.unit), None);
+        assert_eq!(Scaling::of_column("µs", &[0.0]).map(|s| s.unit), Some("µs".into()));
         assert_eq!(Scaling::of_column("W", &[2e-9, 9e8]).map(|s| s.unit), Some("W".into()));
         assert_eq!(Scaling::of_column("ms", &[]).map(|s| s.unit), Some("ms".into()));
     }
@@ -416,6 +435,6 @@ mod tests {
     fn an_estimate_says_how_it_came_about() {
         let mut value = with(12.0, Some((11.0, 13.0)));
         value.standard_error = Some(0.36);
-        assert_eq!(provenance(&value, "ms"), "95 % interval, mean, t; n = 5 (block); s.e. 360 µs");
+        assert_eq!(provenance(&value, "ms"), "95 % interval, mean, t; n = 5 (block); s.e. 0.36 ms");
     }
 }

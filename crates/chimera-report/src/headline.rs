@@ -9,7 +9,7 @@ use crate::model::{Findings, Gap, Headline};
 use crate::view;
 
 /// Width of the prose in a terminal.
-const WIDTH: usize = 100;
+const WIDTH: usize = 88;
 
 /// The headline as a plain text table, with the sentences and the gaps below it. Ends in a line feed, and holds no control
 /// characters but line feeds.

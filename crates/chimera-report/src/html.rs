@@ -54,7 +54,9 @@ pub fn html(findings: &Findings) -> String {
 }
 
 fn contents(out: &mut String, draft: &Draft) {
-    out.push_str("<nav class=\"contents\" aria-label=\"Contents\">\n<p>Contents</p>\n<ol>\n");
+    out.push_str(
+        "<nav class=\"contents\" aria-label=\"Contents\">\n<details open><summary>Contents</summary>\n<ol>\n",
+    );
     let mut entry = |id: &str, title: &str| {
         out.push_str(&format!("<li><a href=\"#{id}\">{}</a></li>\n", text(title)));
     };
@@ -66,7 +68,7 @@ fn contents(out: &mut String, draft: &Draft) {
         entry(&format!("section-{}", section.id), &section.title);
     }
     entry("provenance", "Provenance");
-    out.push_str("</ol>\n</nav>\n");
+    out.push_str("</ol>\n</details>\n</nav>\n");
 }
 
 fn heading(out: &mut String, id: &str, title: &str) {
@@ -200,7 +202,12 @@ fn plot(out: &mut String, plot: &Plot) {
 }
 
 fn caption(out: &mut String, tag: &str, title: &str, words: &str) {
-    out.push_str(&format!("<{tag}><strong>{}.</strong> {}</{tag}>\n", text(title), prose(words)));
+    out.push_str(&format!(
+        "<{tag}><strong>{}{}</strong> {}</{tag}>\n",
+        text(title),
+        view::stop(title),
+        prose(words)
+    ));
 }
 
 fn table(out: &mut String, table: &Table) {
@@ -208,8 +215,9 @@ fn table(out: &mut String, table: &Table) {
     let id = format!("table-{}", table.id);
     out.push_str(&format!("<div class=\"table\" id=\"{id}\">\n"));
     out.push_str(&format!(
-        "<p class=\"caption\" id=\"{id}-caption\"><strong>{}.</strong> {}</p>\n",
+        "<p class=\"caption\" id=\"{id}-caption\"><strong>{}{}</strong> {}</p>\n",
         text(&table.title),
+        view::stop(&table.title),
         prose(&table.caption)
     ));
     out.push_str(&format!(
@@ -235,7 +243,15 @@ fn table(out: &mut String, table: &Table) {
             let (open, close) = if index == 0 { ("th scope=\"row\"", "th") } else { ("td", "td") };
             out.push('<');
             out.push_str(open);
-            out.push_str(align(index));
+            let right = matches!(table.columns.get(index).map(|column| column.align), Some(Align::Right));
+            // A short name would otherwise break at its hyphen.
+            let short = matches!(cell, CellView::Text(content) if content.chars().count() <= 24);
+            out.push_str(match (right, short) {
+                (true, true) => " class=\"right short\"",
+                (true, false) => " class=\"right\"",
+                (false, true) => " class=\"short\"",
+                (false, false) => "",
+            });
             push_cell(out, cell, &id);
             out.push_str(&format!("</{close}>"));
         }

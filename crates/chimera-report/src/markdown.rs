@@ -96,13 +96,13 @@ fn paragraph(out: &mut String, content: &str) {
 fn plot(out: &mut String, plot: &Plot) {
     out.push_str(&format!("![{}](plots/{}.svg)\n\n", text(&plot.title), plot.id));
     let caption = prose(&plot.caption);
-    paragraph(out, format!("**{}.** {caption}", text(&plot.title)).trim_end());
+    paragraph(out, format!("**{}{}** {caption}", text(&plot.title), view::stop(&plot.title)).trim_end());
 }
 
 fn table(out: &mut String, table: &Table) {
     let view = TableView::new(table);
     let caption = prose(&table.caption);
-    paragraph(out, format!("**{}.** {caption}", text(&table.title)).trim_end());
+    paragraph(out, format!("**{}{}** {caption}", text(&table.title), view::stop(&table.title)).trim_end());
     out.push('|');
     for header in &view.headers {
         let unit = if header.unit.is_empty() { String::new() } else { format!(" ({})", text(&header.unit)) };

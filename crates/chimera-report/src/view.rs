@@ -79,6 +79,11 @@ impl<'a> TableView<'a> {
     }
 }
 
+/// What ends a title that runs into its caption.
+pub(crate) fn stop(title: &str) -> &'static str {
+    if title.ends_with(['.', '?', '!', ':']) { "" } else { "." }
+}
+
 /// A value on its own, with its unit.
 pub(crate) fn alone(cell: &Cell, unit: &str) -> String {
     match cell {

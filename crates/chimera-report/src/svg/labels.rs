@@ -3,10 +3,10 @@
 
 use crate::plot::{Direction, Reference};
 
-use super::{Canvas, Rect, marks, n, text};
+use super::{Canvas, Occupied, Rect, marks, n, text};
 
 /// Draws reference lines and labels around the room that is `occupied`.
-pub(crate) fn draw(out: &mut String, canvas: &Canvas<'_>, mut occupied: Vec<Rect>) {
+pub(crate) fn draw(out: &mut String, canvas: &Canvas<'_>, mut occupied: Occupied) {
     for reference in &canvas.plot.references {
         draw_reference(out, canvas, reference, &mut occupied);
     }
@@ -32,7 +32,7 @@ pub(crate) fn draw(out: &mut String, canvas: &Canvas<'_>, mut occupied: Vec<Rect
     }
 }
 
-fn draw_reference(out: &mut String, canvas: &Canvas<'_>, reference: &Reference, occupied: &mut Vec<Rect>) {
+fn draw_reference(out: &mut String, canvas: &Canvas<'_>, reference: &Reference, occupied: &mut Occupied) {
     let area = &canvas.area;
     let size = canvas.font * 0.92;
     let label = text::cut(&reference.label, size, area.width * 0.8);
@@ -76,14 +76,17 @@ fn put_free(
     places: &[(f64, f64)],
     (width, height): (f64, f64),
     class: &str,
-    occupied: &mut Vec<Rect>,
+    occupied: &mut Occupied,
 ) {
-    let free = places
+    let touches = |taken: &[Rect], place: &Rect| taken.iter().any(|taken| taken.overlaps(place));
+    let possible: Vec<Rect> = places
         .iter()
         .map(|(x, y)| Rect { x: *x, y: *y, width, height })
-        .find(|place| place.within(&canvas.area) && !occupied.iter().any(|taken| taken.overlaps(place)));
-    if let Some(place) = free {
+        .filter(|place| place.within(&canvas.area) && !touches(&occupied.hard, place))
+        .collect();
+    let clear = possible.iter().find(|place| !touches(&occupied.soft, place));
+    if let Some(place) = clear.or(possible.first()).copied() {
         text::put(out, label, place.x, place.bottom() - height * 0.24, "start", class);
-        occupied.push(place);
+        occupied.hard.push(place);
     }
 }

@@ -4,7 +4,7 @@ use crate::escape;
 use crate::format::{Scaling, number};
 use crate::plot::{Point, ScaleKind, Series, Style};
 
-use super::{Canvas, Rect, n};
+use super::{Canvas, Occupied, Rect, n};
 
 /// Colours, markers, dashes and hatches there are; series beyond repeat them with the next marker.
 const KINDS: usize = 8;
@@ -62,7 +62,7 @@ pub(crate) fn marker(series: usize, x: f64, y: f64, r: f64) -> String {
 
 /// Id of the hatch of a bar series; the first is plain.
 pub(crate) fn pattern_id(canvas: &Canvas<'_>, series: usize) -> Option<String> {
-    (series % KINDS != 0).then(|| format!("{}-hatch-{}", canvas.uid, series % KINDS))
+    (!series.is_multiple_of(KINDS)).then(|| format!("{}-hatch-{series}", canvas.uid))
 }
 
 fn pattern(canvas: &Canvas<'_>, series: usize) -> Option<String> {
@@ -82,12 +82,12 @@ fn pattern(canvas: &Canvas<'_>, series: usize) -> Option<String> {
     ))
 }
 
-/// Draws all series, and returns the room that their markers take.
-pub(crate) fn draw(out: &mut String, canvas: &Canvas<'_>) -> Vec<Rect> {
-    let mut occupied = Vec::new();
+/// Draws all series, and returns the room that they take.
+pub(crate) fn draw(out: &mut String, canvas: &Canvas<'_>) -> Occupied {
+    let mut occupied = Occupied::default();
     let series = || canvas.plot.series.iter().enumerate();
     for (index, item) in series().filter(|(_, item)| item.style == Style::Band) {
-        group(out, index, item, |out| band(out, canvas, index, item));
+        group(out, index, item, |out| band(out, canvas, index, item, &mut occupied));
     }
     for (index, item) in series().filter(|(_, item)| item.style == Style::Bars) {
         group(out, index, item, |out| bars(out, canvas, index, item, &mut occupied));
@@ -95,14 +95,14 @@ pub(crate) fn draw(out: &mut String, canvas: &Canvas<'_>) -> Vec<Rect> {
     for (index, item) in series() {
         match item.style {
             Style::Line => group(out, index, item, |out| {
-                line(out, canvas, index, item);
-                intervals(out, canvas, index, item);
+                line(out, canvas, index, item, &mut occupied);
+                intervals(out, canvas, index, item, &mut occupied);
             }),
             Style::Points | Style::PointsLine => group(out, index, item, |out| {
                 if item.style == Style::PointsLine {
-                    line(out, canvas, index, item);
+                    line(out, canvas, index, item, &mut occupied);
                 }
-                intervals(out, canvas, index, item);
+                intervals(out, canvas, index, item, &mut occupied);
                 markers(out, canvas, index, item, &mut occupied);
             }),
             Style::Band | Style::Bars => {}
@@ -132,7 +132,7 @@ pub(crate) fn place(canvas: &Canvas<'_>, index: usize, point: &Point) -> f64 {
     x + (rank as f64 - (count as f64 - 1.0) / 2.0) * step
 }
 
-fn band(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series) {
+fn band(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series, occupied: &mut Occupied) {
     let limit = |point: &Point, value: Option<f64>| {
         format!("{} {}", n(canvas.px(point.x)), n(canvas.py(value.unwrap_or(point.y))))
     };
@@ -146,21 +146,29 @@ fn band(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series) {
             escape::html(&series.name)
         ));
     }
-    line(out, canvas, index, series);
+    line(out, canvas, index, series, occupied);
 }
 
-fn line(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series) {
-    let points: Vec<String> = series
-        .points
-        .iter()
-        .map(|point| format!("{} {}", n(place(canvas, index, point)), n(canvas.py(point.y))))
-        .collect();
-    if points.len() > 1 {
-        out.push_str(&format!("<path class=\"line\" d=\"M{}\"{}/>\n", points.join("L"), dash(index)));
+fn line(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series, occupied: &mut Occupied) {
+    let places: Vec<(f64, f64)> =
+        series.points.iter().map(|point| (place(canvas, index, point), canvas.py(point.y))).collect();
+    if places.len() < 2 {
+        return;
+    }
+    let path: Vec<String> = places.iter().map(|(x, y)| format!("{} {}", n(*x), n(*y))).collect();
+    out.push_str(&format!("<path class=\"line\" d=\"M{}\"{}/>\n", path.join("L"), dash(index)));
+    for pair in places.windows(2) {
+        let ((x1, y1), (x2, y2)) = (pair[0], pair[1]);
+        // Beads along the segment, closer than any label is high.
+        let beads = ((x2 - x1).hypot(y2 - y1) / 6.0).ceil().clamp(1.0, 200.0);
+        occupied.soft.extend((0..=beads as usize).map(|bead| {
+            let share = bead as f64 / beads;
+            Rect { x: x1 + (x2 - x1) * share - 1.0, y: y1 + (y2 - y1) * share - 1.0, width: 2.0, height: 2.0 }
+        }));
     }
 }
 
-fn bars(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series, occupied: &mut Vec<Rect>) {
+fn bars(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series, occupied: &mut Occupied) {
     let Some(slot) = canvas.slot() else { return };
     let all = &canvas.plot.series;
     let count = all.iter().filter(|series| series.style == Style::Bars).count();
@@ -186,13 +194,17 @@ fn bars(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series, oc
         }
         interval(out, canvas, left + width / 2.0, point, "whisker over");
         let top = point.high.map_or(top, |high| top.min(canvas.py(high)));
-        occupied.push(Rect { x: left, y: top, width, height: (zero.max(y) - top).max(1.0) });
+        occupied.hard.push(Rect { x: left, y: top, width, height: (zero.max(y) - top).max(1.0) });
     }
 }
 
-fn intervals(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series) {
+fn intervals(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series, occupied: &mut Occupied) {
     for point in &series.points {
-        interval(out, canvas, place(canvas, index, point), point, "whisker");
+        let x = place(canvas, index, point);
+        interval(out, canvas, x, point, "whisker");
+        let (top, bottom) =
+            (canvas.py(point.high.unwrap_or(point.y)), canvas.py(point.low.unwrap_or(point.y)));
+        occupied.hard.push(Rect { x: x - 4.0, y: top, width: 8.0, height: bottom - top });
     }
 }
 
@@ -216,12 +228,12 @@ fn interval(out: &mut String, canvas: &Canvas<'_>, x: f64, point: &Point, class:
     out.push_str(&format!("<path class=\"{class}\" d=\"{path}\"/>\n"));
 }
 
-fn markers(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series, occupied: &mut Vec<Rect>) {
+fn markers(out: &mut String, canvas: &Canvas<'_>, index: usize, series: &Series, occupied: &mut Occupied) {
     let r = if series.emphasis { 5.5 } else { 4.0 };
     for point in &series.points {
         let (x, y) = (place(canvas, index, point), canvas.py(point.y));
         out.push_str(&format!("<g>{}{}</g>\n", tooltip(canvas, series, point), marker(index, x, y, r)));
-        occupied.push(Rect { x: x - r, y: y - r, width: 2.0 * r, height: 2.0 * r });
+        occupied.hard.push(Rect { x: x - r, y: y - r, width: 2.0 * r, height: 2.0 * r });
     }
 }
 

@@ -36,6 +36,9 @@ pub fn svg(plot: &Plot) -> String {
     out
 }
 
+/// How much wider bold letters are.
+const BOLD: f64 = 1.1;
+
 /// A rectangle on the paper, in user units.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rect {
@@ -64,6 +67,15 @@ impl Rect {
             && self.y >= other.y
             && self.bottom() <= other.bottom()
     }
+}
+
+/// What a label has to keep clear of.
+#[derive(Debug, Default)]
+pub(crate) struct Occupied {
+    /// Markers, bars, intervals and labels: never.
+    hard: Vec<Rect>,
+    /// Lines: if there is a place without.
+    soft: Vec<Rect>,
 }
 
 /// Everything the parts need to know.
@@ -110,14 +122,14 @@ pub(crate) fn render(plot: &Plot, variant: Variant) -> String {
 
     let mut top = pad;
     let title = match variant {
-        Variant::Standalone => text::wrap(&plot.title, font * 1.1, width - 2.0 * pad),
+        Variant::Standalone => text::wrap(&plot.title, font * 1.1 * BOLD, width - 2.0 * pad),
         Variant::Wide | Variant::Narrow => Vec::new(),
     };
     let title_top = top;
     top += title.len() as f64 * line * 1.15;
     let legend = legend::layout(plot, font, width - 2.0 * pad);
     let legend_top = top;
-    top += legend.height + if legend.height > 0.0 { 4.0 } else { 0.0 };
+    top += legend.height + if legend.height > 0.0 { 8.0 } else { 0.0 };
     let y_title = text::wrap(&axes::title(&plot.y.label, &y_unit.unit), font, width - 2.0 * pad);
     let y_title_top = top;
     top += y_title.len() as f64 * line + 6.0;
@@ -275,6 +287,3 @@ fn n(value: f64) -> String {
         None => text,
     }
 }
-
-#[cfg(test)]
-mod tests;

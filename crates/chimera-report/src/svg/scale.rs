@@ -48,9 +48,9 @@ impl Scale {
             return Scale::Linear { min: min - room, max: max + room };
         }
         let room = span * if vertical { 0.06 } else { 0.04 };
-        // An end at zero needs no room: nothing lies beyond it.
-        let min = if min == 0.0 { 0.0 } else { min - room };
-        let max = if max == 0.0 { 0.0 } else { max + room };
+        // A vertical end at zero needs no room: lengths are read from it.
+        let min = if vertical && min == 0.0 { 0.0 } else { min - room };
+        let max = if vertical && max == 0.0 { 0.0 } else { max + room };
         Scale::Linear { min, max }
     }
 
