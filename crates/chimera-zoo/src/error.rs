@@ -61,6 +61,12 @@ pub enum ZooError {
         /// What does not fit.
         detail: String,
     },
+    /// A part of this program is not as it was built; there is nothing to do but report it.
+    #[error("internal error: {detail}")]
+    Internal {
+        /// What was found.
+        detail: String,
+    },
     /// The file system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -84,6 +90,7 @@ impl ZooError {
             Self::Corrupt { .. } => "zoo.corrupt",
             Self::Unsupported { .. } => "zoo.unsupported",
             Self::InvalidSpec { .. } => "zoo.invalid_spec",
+            Self::Internal { .. } => "zoo.internal",
             Self::Io { .. } => "zoo.io",
         }
     }

@@ -6,18 +6,23 @@
 //! no inference engine is linked here, and an engine needs no more than the standard files that this crate writes.
 
 mod error;
+mod gguf;
 mod hash;
 mod manifest;
+mod quant;
 mod rng;
 mod safetensors;
 mod spec;
 mod store;
+mod tokenizer;
 mod variant;
 mod weights;
 mod write;
 
 pub use error::ZooError;
+pub use gguf::{GgufFile, GgufTensor, Value as GgufValue};
 pub use manifest::{FileEntry, MANIFEST_FORMAT, Manifest, Origin};
+pub use quant::{GgmlType, dequantise, quantise_q4_0, quantise_q8_0};
 pub use rng::TensorStream;
 pub use spec::{
     Architecture, Family, Gemma3Spec, Gpt2Spec, Init, LlamaSpec, ModelSpec, Shape, TR121_FAMILY, TensorDef,

@@ -11,7 +11,7 @@ use crate::hash::{HashedFile, sha256_file, sha256_of};
 use crate::manifest::{FileEntry, MANIFEST_FORMAT, Manifest};
 use crate::spec::{ModelSpec, model_names, models};
 use crate::variant::Variant;
-use crate::write::{Job, write_model};
+use crate::write::{Job, refuse_what_cannot_exist, write_model};
 
 /// The version of the generator and the writers. It is part of every folder's name: a change of a single bit that
 /// they write must change it.
@@ -148,16 +148,17 @@ impl Zoo {
     /// As [`Zoo::ensure`], and [`ZooError::InvalidSpec`].
     pub fn ensure_spec(&self, spec: &ModelSpec, variant: Variant) -> Result<ModelFiles, ZooError> {
         spec.validate()?;
-        let job = Job::generated(spec, variant)?;
-        self.ensure_dir(&self.dir_of(spec, variant), |dir| write_model(dir, &job))
+        refuse_what_cannot_exist(spec, variant)?;
+        self.ensure_dir(&self.dir_of(spec, variant), |dir| write_model(dir, &Job::generated(spec, variant)?))
     }
 
-    /// Where a model's files are, or would be: `NAME-HASH/VARIANT`, the hash being of the specification and the
-    /// generator's version.
+    /// Where a model's files are, or would be: `NAME-HASH/VARIANT`, the hash being of the specification, its
+    /// tensors and the generator's version.
     #[must_use]
     pub fn dir_of(&self, spec: &ModelSpec, variant: Variant) -> PathBuf {
-        // The derived Debug text holds every field in order, and every float exactly.
-        let hash = sha256_of(format!("{GENERATOR_VERSION} {spec:?}").as_bytes());
+        // The derived Debug text holds every field in order, and every float exactly. The tensors are part of it, since
+        // their scales are chosen by this crate and not by the specification.
+        let hash = sha256_of(format!("{GENERATOR_VERSION} {spec:?} {:?}", spec.tensors()).as_bytes());
         self.root.join(format!("{}-{}", spec.name, &hash[..16])).join(variant.name())
     }
 

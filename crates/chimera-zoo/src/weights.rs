@@ -31,15 +31,14 @@ impl<'a> Generated<'a> {
 impl TensorSource for Generated<'_> {
     fn values(&self, def: &TensorDef) -> Result<Vec<f32>, ZooError> {
         let mut out = Vec::new();
-        let (mean, std) = match def.init {
-            Init::Around { mean, std } => (mean, std),
-        };
-        TensorStream::new(self.spec.seed, &self.spec.name, &def.name).fill(
-            def.elements(),
-            mean,
-            std,
-            &mut out,
-        );
+        let mut stream = TensorStream::new(self.spec.seed, &self.spec.name, &def.name);
+        match def.init {
+            Init::Around { mean, std } => stream.fill(def.elements(), mean, std, &mut out),
+            Init::AroundLessOne { mean, std } => {
+                stream.fill(def.elements(), mean, std, &mut out);
+                out.iter_mut().for_each(|v| *v -= 1.0);
+            }
+        }
         Ok(out)
     }
 }

@@ -7,10 +7,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::ZooError;
+use crate::gguf;
 use crate::manifest::{FileEntry, MANIFEST_FORMAT, Manifest, Origin};
 use crate::safetensors::{self, Written};
 use crate::spec::{Family, ModelSpec};
 use crate::store::{GENERATOR_VERSION, write_file};
+use crate::tokenizer::Tokenizer;
 use crate::variant::{Container, Variant};
 use crate::weights::{Generated, TensorSource};
 
@@ -22,6 +24,7 @@ pub(crate) struct Job<'a> {
     pub(crate) arm: String,
     pub(crate) origin: Origin,
     pub(crate) licence: String,
+    pub(crate) tokenizer: Option<Tokenizer>,
 }
 
 impl<'a> Job<'a> {
@@ -34,7 +37,20 @@ impl<'a> Job<'a> {
             arm: variant.encoding().label().to_owned(),
             origin: Origin::Generated { generator: GENERATOR_VERSION, seed: spec.seed },
             licence: "generated".to_owned(),
+            tokenizer: Tokenizer::generated(spec.shape().vocab)?,
         })
+    }
+}
+
+/// [`ZooError::Skipped`] if `variant` cannot exist for the model.
+pub(crate) fn refuse_what_cannot_exist(spec: &ModelSpec, variant: Variant) -> Result<(), ZooError> {
+    let reason = match variant.container() {
+        Container::Safetensors => None,
+        Container::Gguf => gguf::reason_to_skip(spec, variant.encoding()),
+    };
+    match reason {
+        None => Ok(()),
+        Some(reason) => Err(ZooError::Skipped { model: spec.name.clone(), variant, reason }),
     }
 }
 
@@ -42,6 +58,7 @@ impl<'a> Job<'a> {
 pub(crate) fn write_model(dir: &Path, job: &Job<'_>) -> Result<Manifest, ZooError> {
     let spec = job.spec;
     let mut files = Vec::new();
+    let mut kept = gguf::Kept::default();
     let (weights, written) = match job.variant.container() {
         Container::Safetensors => {
             let encoding = job.variant.encoding();
@@ -51,11 +68,27 @@ pub(crate) fn write_model(dir: &Path, job: &Job<'_>) -> Result<Manifest, ZooErro
             files.push(FileEntry { name: name.clone(), bytes, sha256 });
             let dtype = if written.iter().any(|w| w.stored == "F32") { "float32" } else { "float16" };
             files.push(write_file(dir, "config.json", &json_text(spec.config(dtype)))?);
+            if let Some(json) = job.tokenizer.as_ref().and_then(|t| t.json.clone()) {
+                files.push(write_file(dir, "tokenizer.json", &json_text(json))?);
+            }
             (name, written)
         }
         Container::Gguf => {
-            return Err(ZooError::Unsupported { path: dir.to_path_buf(), what: "GGUF".to_owned() });
+            let encoding = job.variant.encoding();
+            let name = format!("{}-{}.gguf", spec.name, encoding.label());
+            let mut metadata = gguf::meta::metadata(spec, encoding, &job.licence);
+            metadata.extend(job.tokenizer.iter().flat_map(|t| t.keys.iter().cloned()));
+            let path = dir.join(&name);
+            let (bytes, sha256, written, not_as_asked) =
+                gguf::write(&path, spec, job.source.as_ref(), encoding, &metadata)?;
+            kept = not_as_asked;
+            files.push(FileEntry { name: name.clone(), bytes, sha256 });
+            (name, written)
         }
+    };
+    let tokenizer = match job.variant.container() {
+        Container::Safetensors => files.iter().any(|f| f.name == "tokenizer.json"),
+        Container::Gguf => job.tokenizer.is_some(),
     };
     let mut tensor_types = BTreeMap::new();
     for w in &written {
@@ -75,9 +108,9 @@ pub(crate) fn write_model(dir: &Path, job: &Job<'_>) -> Result<Manifest, ZooErro
         files,
         bytes_per_decode_token: bytes_per_decode_token(spec, &written),
         tensor_types: tensor_types.into_iter().collect(),
-        kept_f16: Vec::new(),
-        kept_f32: Vec::new(),
-        tokenizer: false,
+        kept_f16: kept.f16,
+        kept_f32: kept.f32,
+        tokenizer,
     })
 }
 

@@ -46,9 +46,24 @@ fn the_small_models_are_these_bits() {
     let dir = tempfile::tempdir().unwrap();
     let zoo = Zoo::open(dir.path()).unwrap();
     for (name, variant, sha) in [
-        ("tiny-gpt2", Variant::F32Safetensors, "73cb8d0c17929c5c87fc26acf27580ef5db7f1c971cdfcf5d5fa6e21e320bede"),
-        ("llama-0.1m", Variant::F32Safetensors, "e014ca2d52802824b6cac30fde2c0990a47b99a91ed6f1b63af2ba374d1f7ffe"),
-        ("gemma3-1m", Variant::F32Safetensors, "c20d93e2fa7adf283248756c61be4f709097f4c4ded7e1ee1c15d07e5d27749c"),
+        (
+            "tiny-gpt2",
+            Variant::F32Safetensors,
+            "bbefdfe0d0cd3ec9b4110bb4191f24ef7c6fb23558fae067f568dd857c24fee3",
+        ),
+        (
+            "llama-0.1m",
+            Variant::F32Safetensors,
+            "74fee46aeb51f807afe81648c95e646072f8c4ba1ddc7d19987402817802cf46",
+        ),
+        (
+            "gemma3-1m",
+            Variant::F32Safetensors,
+            "008c0b42ee0f7add76ee2b4db0c1ff572ce2ebbcb441ef6d06ce49d01a5598c0",
+        ),
+        ("gpt2-5m", Variant::Q8Gguf, "4ae2d449bedb01e263509e9d3247d6ed7d37066df4fdb02534e0e470dbfb8caf"),
+        ("llama-0.1m", Variant::Q4Gguf, "934aae51d811d236a49b744259ccbc6907f2af642026cd208a174d40a5ce81e1"),
+        ("gemma3-1m", Variant::F16Gguf, "d5aab2b001091409c254430f5caad21bdf425c74351ea229e862027d42441944"),
     ] {
         let files = zoo.ensure(name, variant).unwrap();
         assert_eq!(

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Shape, TensorDef, shape_problem};
+use super::{Init, Shape, TensorDef, shape_problem};
 
 /// The shapes of a Gemma 3 text model. The head is always the embedding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,32 +92,36 @@ impl Gemma3Spec {
     pub(crate) fn tensors(&self) -> Vec<TensorDef> {
         let (d, f, h) = (self.width, self.feed_forward, self.head_dim);
         let (q, kv) = (self.heads * h, self.kv_heads * h);
-        // The reader multiplies by sqrt(d), so the residual stream starts at twice unit variance; the norms after each
-        // part add unit variance twice a block and outweigh it within a few.
-        let embedding = 2.0 / (d as f64).sqrt();
-        let norm =
-            |name: String, width: usize| TensorDef::around(format!("{name}.weight"), [width], 0.0, 0.1);
+        // With a tied head the model repeats its last token for ever unless the blocks outweigh the embedding, which the
+        // reader multiplies by sqrt(d): the residual stream starts at a quarter of the unit variance that each norm
+        // after a part adds. The final norm brings logits back to a standard deviation near 2.
+        let embedding = 0.25 / (d as f64).sqrt();
+        let norm = |name: String, width: usize, mean: f32| TensorDef {
+            name: format!("{name}.weight"),
+            shape: vec![width],
+            init: Init::AroundLessOne { mean, std: 0.1 * f64::from(mean) },
+        };
         let linear = |name: String, outputs: usize, inputs: usize, gain: f64| {
             TensorDef::matrix(format!("{name}.weight"), [outputs, inputs], inputs, gain)
         };
         let mut out = vec![TensorDef::around("model.embed_tokens.weight", [self.vocab, d], 0.0, embedding)];
         for layer in 0..self.layers {
             let l = format!("model.layers.{layer}");
-            out.push(norm(format!("{l}.input_layernorm"), d));
+            out.push(norm(format!("{l}.input_layernorm"), d, 1.0));
             out.push(linear(format!("{l}.self_attn.q_proj"), q, d, 1.0));
             out.push(linear(format!("{l}.self_attn.k_proj"), kv, d, 1.0));
             out.push(linear(format!("{l}.self_attn.v_proj"), kv, d, 1.0));
             out.push(linear(format!("{l}.self_attn.o_proj"), d, q, 1.0));
-            out.push(norm(format!("{l}.self_attn.q_norm"), h));
-            out.push(norm(format!("{l}.self_attn.k_norm"), h));
-            out.push(norm(format!("{l}.post_attention_layernorm"), d));
-            out.push(norm(format!("{l}.pre_feedforward_layernorm"), d));
+            out.push(norm(format!("{l}.self_attn.q_norm"), h, 1.0));
+            out.push(norm(format!("{l}.self_attn.k_norm"), h, 1.0));
+            out.push(norm(format!("{l}.post_attention_layernorm"), d, 1.0));
+            out.push(norm(format!("{l}.pre_feedforward_layernorm"), d, 1.0));
             out.push(linear(format!("{l}.mlp.gate_proj"), f, d, 1.25));
             out.push(linear(format!("{l}.mlp.up_proj"), f, d, 1.25));
             out.push(linear(format!("{l}.mlp.down_proj"), d, f, 1.0));
-            out.push(norm(format!("{l}.post_feedforward_layernorm"), d));
+            out.push(norm(format!("{l}.post_feedforward_layernorm"), d, 1.0));
         }
-        out.push(norm("model.norm".to_owned(), d));
+        out.push(norm("model.norm".to_owned(), d, 8.0));
         out
     }
 

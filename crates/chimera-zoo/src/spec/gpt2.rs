@@ -64,11 +64,11 @@ impl Gpt2Spec {
 
     pub(crate) fn tensors(&self) -> Vec<TensorDef> {
         let d = self.width;
-        // Logits get a standard deviation near 2, and the blocks outweigh the embedding in the residual stream: with a
-        // tied head the model would otherwise repeat its last token for ever.
-        let embedding = 2.0 / (d as f64).sqrt();
-        let norm = |out: &mut Vec<TensorDef>, name: String| {
-            out.push(TensorDef::around(format!("{name}.weight"), [d], 1.0, 0.1));
+        // With a tied head the model repeats its last token for ever unless the blocks outweigh the embedding in the
+        // residual stream; the final norm brings logits back to a standard deviation near 2.
+        let embedding = 1.0 / (d as f64).sqrt();
+        let norm = |out: &mut Vec<TensorDef>, name: String, mean: f32| {
+            out.push(TensorDef::around(format!("{name}.weight"), [d], mean, 0.1 * f64::from(mean)));
             out.push(TensorDef::around(format!("{name}.bias"), [d], 0.0, 0.02));
         };
         let linear = |out: &mut Vec<TensorDef>, name: String, inputs: usize, outputs: usize, gain: f64| {
@@ -77,18 +77,18 @@ impl Gpt2Spec {
         };
         let mut out = vec![
             TensorDef::around("transformer.wte.weight", [self.vocab, d], 0.0, embedding),
-            TensorDef::around("transformer.wpe.weight", [self.ctx, d], 0.0, embedding),
+            TensorDef::around("transformer.wpe.weight", [self.ctx, d], 0.0, 2.0 * embedding),
         ];
         for layer in 0..self.layers {
             let h = format!("transformer.h.{layer}");
-            norm(&mut out, format!("{h}.ln_1"));
+            norm(&mut out, format!("{h}.ln_1"), 1.0);
             linear(&mut out, format!("{h}.attn.c_attn"), d, 3 * d, 1.25);
             linear(&mut out, format!("{h}.attn.c_proj"), d, d, 1.0);
-            norm(&mut out, format!("{h}.ln_2"));
+            norm(&mut out, format!("{h}.ln_2"), 1.0);
             linear(&mut out, format!("{h}.mlp.c_fc"), d, 4 * d, 1.25);
             linear(&mut out, format!("{h}.mlp.c_proj"), 4 * d, d, 1.0);
         }
-        norm(&mut out, "transformer.ln_f".to_owned());
+        norm(&mut out, "transformer.ln_f".to_owned(), 2.0);
         if !self.tied {
             out.push(TensorDef::around("lm_head.weight", [self.vocab, d], 0.0, embedding));
         }

@@ -80,26 +80,28 @@ impl LlamaSpec {
     pub(crate) fn tensors(&self) -> Vec<TensorDef> {
         let (d, f) = (self.width, self.feed_forward);
         let (q, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
-        // As in GPT-2: logits near standard deviation 2, blocks outweigh the embedding.
-        let embedding = 2.0 / (d as f64).sqrt();
-        let norm = |name: String| TensorDef::around(format!("{name}.weight"), [d], 1.0, 0.1);
+        // As in GPT-2: blocks outweigh the embedding, logits near standard deviation 2.
+        let embedding = 1.0 / (d as f64).sqrt();
+        let norm = |name: String, mean: f32| {
+            TensorDef::around(format!("{name}.weight"), [d], mean, 0.1 * f64::from(mean))
+        };
         let linear = |name: String, outputs: usize, inputs: usize, gain: f64| {
             TensorDef::matrix(format!("{name}.weight"), [outputs, inputs], inputs, gain)
         };
         let mut out = vec![TensorDef::around("model.embed_tokens.weight", [self.vocab, d], 0.0, embedding)];
         for layer in 0..self.layers {
             let l = format!("model.layers.{layer}");
-            out.push(norm(format!("{l}.input_layernorm")));
+            out.push(norm(format!("{l}.input_layernorm"), 1.0));
             out.push(linear(format!("{l}.self_attn.q_proj"), q, d, 1.25));
             out.push(linear(format!("{l}.self_attn.k_proj"), kv, d, 1.25));
             out.push(linear(format!("{l}.self_attn.v_proj"), kv, d, 1.25));
             out.push(linear(format!("{l}.self_attn.o_proj"), d, q, 1.0));
-            out.push(norm(format!("{l}.post_attention_layernorm")));
+            out.push(norm(format!("{l}.post_attention_layernorm"), 1.0));
             out.push(linear(format!("{l}.mlp.gate_proj"), f, d, 1.25));
             out.push(linear(format!("{l}.mlp.up_proj"), f, d, 1.25));
             out.push(linear(format!("{l}.mlp.down_proj"), d, f, 1.0));
         }
-        out.push(norm("model.norm".to_owned()));
+        out.push(norm("model.norm".to_owned(), 2.0));
         if !self.tied {
             out.push(TensorDef::around("lm_head.weight", [self.vocab, d], 0.0, embedding));
         }

@@ -65,6 +65,13 @@ pub enum Init {
         /// The standard deviation.
         std: f64,
     },
+    /// As `Around`, less one: the model adds the one back, and both steps are exact in binary32 for means from 1.
+    AroundLessOne {
+        /// The mean before one is taken off.
+        mean: f32,
+        /// The standard deviation.
+        std: f64,
+    },
 }
 
 /// One tensor of a model, by Hugging Face's name and layout.
