@@ -61,6 +61,44 @@ pub enum ZooError {
         /// What does not fit.
         detail: String,
     },
+    /// A published model is not in the folder and downloads are forbidden.
+    #[error(
+        "{name} is not in the folder and downloads are forbidden; allow them, or copy a folder that has it"
+    )]
+    Offline {
+        /// The model.
+        name: String,
+    },
+    /// A published model was never fetched, and what was asked for is made of it.
+    #[error("{name} was not fetched; fetch it first")]
+    NotFetched {
+        /// The model.
+        name: String,
+    },
+    /// The user must accept a licence first.
+    #[error("the weights of {name} are under `{licence}`, which must be accepted first")]
+    LicenceNotAccepted {
+        /// The model.
+        name: String,
+        /// The licence.
+        licence: String,
+    },
+    /// A program that a download needs is not installed.
+    #[error("{tool} was not found; install it, or copy a folder that has the model")]
+    MissingTool {
+        /// The program.
+        tool: String,
+    },
+    /// A download failed, or brought something else.
+    #[error("{what} failed: {detail}; {remedy}")]
+    Download {
+        /// What was run or asked for.
+        what: String,
+        /// What came of it.
+        detail: String,
+        /// What the user can do.
+        remedy: String,
+    },
     /// A part of this program is not as it was built; there is nothing to do but report it.
     #[error("internal error: {detail}")]
     Internal {
@@ -90,6 +128,11 @@ impl ZooError {
             Self::Corrupt { .. } => "zoo.corrupt",
             Self::Unsupported { .. } => "zoo.unsupported",
             Self::InvalidSpec { .. } => "zoo.invalid_spec",
+            Self::Offline { .. } => "zoo.offline",
+            Self::NotFetched { .. } => "zoo.not_fetched",
+            Self::LicenceNotAccepted { .. } => "zoo.licence",
+            Self::MissingTool { .. } => "zoo.missing_tool",
+            Self::Download { .. } => "zoo.download",
             Self::Internal { .. } => "zoo.internal",
             Self::Io { .. } => "zoo.io",
         }

@@ -57,6 +57,19 @@ impl<'a> HashedFile<'a> {
         self.out.write_all(data).map_err(ZooError::io("write", self.path))
     }
 
+    /// Appends another file's content.
+    pub(crate) fn append(&mut self, path: &Path) -> Result<(), ZooError> {
+        let mut file = File::open(path).map_err(ZooError::io("open", path))?;
+        let mut buffer = vec![0_u8; 1 << 20];
+        loop {
+            let read = file.read(&mut buffer).map_err(ZooError::io("read", path))?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.write(&buffer[..read])?;
+        }
+    }
+
     /// Flushes, and gives the size in bytes and the SHA-256.
     pub(crate) fn finish(mut self) -> Result<(u64, String), ZooError> {
         self.out.flush().map_err(ZooError::io("write", self.path))?;

@@ -5,11 +5,14 @@
 //! name, a generator version and a variant say all there is to say about a file. It is not a loader and runs nothing:
 //! no inference engine is linked here, and an engine needs no more than the standard files that this crate writes.
 
+mod convert;
 mod error;
+mod fetch;
 mod gguf;
 mod hash;
 mod manifest;
 mod quant;
+mod real;
 mod rng;
 mod safetensors;
 mod spec;
@@ -19,10 +22,13 @@ mod variant;
 mod weights;
 mod write;
 
+pub use convert::GgufModel;
 pub use error::ZooError;
+pub use fetch::{FetchEvent, FetchOptions};
 pub use gguf::{GgufFile, GgufTensor, Value as GgufValue};
 pub use manifest::{FileEntry, MANIFEST_FORMAT, Manifest, Origin};
 pub use quant::{GgmlType, dequantise, quantise_q4_0, quantise_q8_0};
+pub use real::{Part, REAL_MODELS, RealModel, real_model};
 pub use rng::TensorStream;
 pub use spec::{
     Architecture, Family, Gemma3Spec, Gpt2Spec, Init, LlamaSpec, ModelSpec, Shape, TR121_FAMILY, TensorDef,

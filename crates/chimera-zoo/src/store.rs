@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::ZooError;
 use crate::hash::{HashedFile, sha256_file, sha256_of};
 use crate::manifest::{FileEntry, MANIFEST_FORMAT, Manifest};
+use crate::real::real_model;
 use crate::spec::{ModelSpec, model_names, models};
 use crate::variant::Variant;
 use crate::write::{Job, refuse_what_cannot_exist, write_model};
@@ -133,12 +134,19 @@ impl Zoo {
             .ok_or_else(|| ZooError::UnknownModel { name: name.to_owned(), known: model_names().join(", ") })
     }
 
-    /// The files of a named model, generated if the folder has them not.
+    /// The files of a named model, generated if the folder has them not. A published model's are converted from its own
+    /// file, which must have been fetched.
     ///
     /// # Errors
-    /// [`ZooError::UnknownModel`]; [`ZooError::Skipped`] where the variant cannot exist; [`ZooError::Corrupt`] where
+    /// [`ZooError::UnknownModel`]; [`ZooError::NotFetched`]; [`ZooError::Skipped`] where the variant cannot exist; [`ZooError::Corrupt`] where
     /// the folder's files are not what was recorded; [`ZooError::Io`].
     pub fn ensure(&self, name: &str, variant: Variant) -> Result<ModelFiles, ZooError> {
+        if real_model(name).is_some() {
+            let original =
+                self.fetched(name)?.ok_or_else(|| ZooError::NotFetched { name: name.to_owned() })?;
+            let sha256 = original.manifest.digest().unwrap_or_default().to_owned();
+            return self.convert_hashed(name, &original.weights, sha256, variant);
+        }
         self.ensure_spec(&Self::spec(name)?, variant)
     }
 

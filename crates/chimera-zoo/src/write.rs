@@ -90,10 +90,6 @@ pub(crate) fn write_model(dir: &Path, job: &Job<'_>) -> Result<Manifest, ZooErro
         Container::Safetensors => files.iter().any(|f| f.name == "tokenizer.json"),
         Container::Gguf => job.tokenizer.is_some(),
     };
-    let mut tensor_types = BTreeMap::new();
-    for w in &written {
-        *tensor_types.entry(w.stored.to_owned()).or_insert(0) += 1;
-    }
     Ok(Manifest {
         format: MANIFEST_FORMAT,
         name: spec.name.clone(),
@@ -107,11 +103,20 @@ pub(crate) fn write_model(dir: &Path, job: &Job<'_>) -> Result<Manifest, ZooErro
         weights,
         files,
         bytes_per_decode_token: bytes_per_decode_token(spec, &written),
-        tensor_types: tensor_types.into_iter().collect(),
+        tensor_types: count_types(&written),
         kept_f16: kept.f16,
         kept_f32: kept.f32,
         tokenizer,
     })
+}
+
+/// How many tensors are stored in each type, by name.
+pub(crate) fn count_types(written: &[Written]) -> Vec<(String, u64)> {
+    let mut types = BTreeMap::new();
+    for w in written {
+        *types.entry(w.stored.to_owned()).or_insert(0) += 1;
+    }
+    types.into_iter().collect()
 }
 
 /// JSON as text, keys sorted whatever the build of the JSON crate does, because the bytes are hashed.
