@@ -67,6 +67,9 @@ impl<'a> Ids<'a> {
 }
 
 fn table(table: &Table) -> Result<(), Invalid> {
+    if table.columns.is_empty() {
+        return Err(Invalid::NoColumns { table: table.id.clone() });
+    }
     let mut columns = Ids::new(format!("column of table `{}`:", table.id));
     for column in &table.columns {
         columns.add(&column.id)?;

@@ -50,6 +50,12 @@ pub enum Invalid {
         /// The id as given.
         id: String,
     },
+    /// A table that could only be empty.
+    #[error("table `{table}` has no columns")]
+    NoColumns {
+        /// Id of the table.
+        table: String,
+    },
     /// A row does not fit its table.
     #[error("table `{table}`, row {row}: {cells} cells for {columns} columns")]
     RowWidth {

@@ -9,6 +9,10 @@ pub(crate) fn html(text: &str) -> String {
 
 /// Appends text for HTML and SVG.
 pub(crate) fn push_html(out: &mut String, text: &str) {
+    if text.bytes().all(is_harmless) {
+        out.push_str(text);
+        return;
+    }
     for character in text.chars() {
         match character {
             '&' => out.push_str("&amp;"),
@@ -23,6 +27,9 @@ pub(crate) fn push_html(out: &mut String, text: &str) {
 
 /// Text for Markdown, within a line; newlines become spaces.
 pub(crate) fn markdown(text: &str) -> String {
+    if text.bytes().all(is_harmless) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len() + 8);
     let mut before = ' ';
     let mut characters = text.chars().peekable();
@@ -64,6 +71,11 @@ pub(crate) fn markdown_start(line: &str) -> String {
 /// Text for a terminal: one line, no control characters.
 pub(crate) fn terminal(text: &str) -> String {
     text.chars().map(line).collect()
+}
+
+/// Most of a report is words and digits, which need no second look.
+fn is_harmless(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b' ' | b'.' | b',' | b';' | b'%' | b'(' | b')' | b'/')
 }
 
 fn line(character: char) -> char {

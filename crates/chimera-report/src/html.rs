@@ -2,6 +2,7 @@
 //! script, which only makes tables sortable; follows dark and light; prints.
 
 use crate::escape::{html as text, push_html};
+use crate::format;
 use crate::inline::html as prose;
 use crate::model::{Block, Draft, Findings, Headline, NoteKind, Section};
 use crate::plot::Plot;
@@ -110,7 +111,7 @@ fn card(out: &mut String, item: &Headline) {
         }
         out.push_str("</p>\n");
         if let crate::table::Cell::Estimate(estimate) = value {
-            let how = crate::format::provenance(estimate, &item.unit);
+            let how = format::provenance(estimate, &item.unit);
             out.push_str(&format!("<p class=\"how\">{}</p>\n", text(&how)));
         }
     }
@@ -279,10 +280,12 @@ fn push_cell(out: &mut String, cell: &CellView<'_>, table: &str) {
             out.push('>');
             push_html(out, content);
         }
-        CellView::Number { shown, sort, title } => {
+        CellView::Number { shown, sort, estimate } => {
             out.push_str(&format!(" data-v=\"{sort}\""));
-            if let Some(title) = title {
-                out.push_str(&format!(" title=\"{}\"", text(title)));
+            if let Some((estimate, unit)) = estimate {
+                out.push_str(" title=\"");
+                push_html(out, &format::provenance(estimate, unit));
+                out.push('"');
             }
             out.push_str("><span class=\"number\">");
             push_html(out, &shown.value);

@@ -38,6 +38,7 @@ mod inline;
 mod markdown;
 mod model;
 mod plot;
+mod scaling;
 mod svg;
 mod table;
 mod verdict;

@@ -3,7 +3,8 @@
 
 use chimera_stats::Estimate;
 
-use crate::format::{self, Scaling, Shown};
+use crate::format::{self, Shown};
+use crate::scaling::Scaling;
 use crate::table::{Cell, Column, Table};
 use crate::verdict::Tone;
 
@@ -33,8 +34,8 @@ pub(crate) enum CellView<'a> {
         shown: Shown,
         /// Raw value in the unit of the column, to sort by.
         sort: String,
-        /// How it came about.
-        title: Option<String>,
+        /// How it came about, with the unit of its raw values.
+        estimate: Option<(&'a Estimate, &'a str)>,
     },
     Badge {
         tone: Tone,
@@ -114,45 +115,37 @@ fn column_scaling<'a>(column: &Column, cells: impl Iterator<Item = &'a Cell>) ->
 
 fn view<'a>(
     cell: &'a Cell,
-    column: &Column,
+    column: &'a Column,
     shared: Option<&Scaling>,
     notes: &mut Vec<&'a str>,
 ) -> CellView<'a> {
-    let own = |magnitude: f64| Scaling::of(&column.unit, magnitude);
     // The unit stands in the heading if the column shares one, else in the cell.
-    let placed = |mut shown: Shown| {
-        if shared.is_some() {
-            shown.unit.clear();
-        }
-        shown
+    let scaled = |magnitude: f64, show: &dyn Fn(&Scaling) -> Shown| match shared {
+        Some(scaling) => Shown { unit: String::new(), ..show(scaling) },
+        None => show(&Scaling::of(&column.unit, magnitude)),
     };
+    let number = |shown, sort| CellView::Number { shown, sort, estimate: None };
     match cell {
         Cell::Text(text) => CellView::Text(text),
         Cell::Int(value) => {
-            let scaling = shared.cloned().unwrap_or_else(|| own(*value as f64));
-            let shown = if scaling.unit == column.unit {
-                Shown { value: format::integer(*value), interval: None, unit: scaling.unit }
-            } else {
-                format::number_in(*value as f64, &scaling)
-            };
-            CellView::Number { shown: placed(shown), sort: value.to_string(), title: None }
+            let shown = scaled(*value as f64, &|scaling| {
+                if scaling.unit == column.unit {
+                    Shown { value: format::integer(*value), interval: None, unit: scaling.unit.clone() }
+                } else {
+                    format::number_in(*value as f64, scaling)
+                }
+            });
+            number(shown, value.to_string())
         }
-        Cell::Number { value, unit: Some(unit) } => {
-            CellView::Number { shown: format::number(*value, unit), sort: format::raw(*value), title: None }
+        Cell::Number { value, unit: Some(unit) } => number(format::number(*value, unit), format::raw(*value)),
+        Cell::Number { value, unit: None } => {
+            number(scaled(*value, &|scaling| format::number_in(*value, scaling)), format::raw(*value))
         }
-        Cell::Number { value, unit: None } => CellView::Number {
-            shown: placed(format::number_in(*value, &shared.cloned().unwrap_or_else(|| own(*value)))),
-            sort: format::raw(*value),
-            title: None,
+        Cell::Estimate(estimate) => CellView::Number {
+            shown: scaled(format::magnitude(estimate), &|scaling| format::estimate_in(estimate, scaling)),
+            sort: format::raw(estimate.point),
+            estimate: Some((estimate, &column.unit)),
         },
-        Cell::Estimate(estimate) => {
-            let scaling = shared.cloned().unwrap_or_else(|| own(format::magnitude(estimate)));
-            CellView::Number {
-                shown: placed(format::estimate_in(estimate, &scaling)),
-                sort: format::raw(estimate.point),
-                title: Some(format::provenance(estimate, &column.unit)),
-            }
-        }
         Cell::Verdict(verdict) => CellView::Badge { tone: verdict.tone(), label: verdict.label() },
         Cell::Claim(status) => CellView::Badge { tone: status.tone(), label: status.label() },
         Cell::Missing { reason } => {

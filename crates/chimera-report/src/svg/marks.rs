@@ -1,8 +1,9 @@
 //! The marks of the series: bands below bars below lines below intervals below markers.
 
 use crate::escape;
-use crate::format::{Scaling, number};
+use crate::format::number;
 use crate::plot::{Point, ScaleKind, Series, Style};
+use crate::scaling::Scaling;
 
 use super::{Canvas, Occupied, Rect, n};
 

@@ -9,9 +9,9 @@ mod scale;
 mod text;
 
 use crate::escape;
-use crate::format::Scaling;
 use crate::inline;
 use crate::plot::{Axis, Plot, Point, ScaleKind, Style};
+use crate::scaling::Scaling;
 use scale::Scale;
 
 /// Styles of plots, for a file of its own and for the page alike.
