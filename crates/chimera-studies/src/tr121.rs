@@ -9,9 +9,7 @@ use chimera_report::{Draft, Findings, Headline, Verdict};
 
 use crate::{
     Arm, Estimands, Index, PhaseMetric, RunData, Scaling, Selection, Study, StudyError,
-    sections::{
-        architecture, capacity, claims, cold, context, fraction, growth, latency, regime, threats, words,
-    },
+    sections::{architecture, capacity, claims, cold, context, fraction, growth, latency, regime, threats},
 };
 
 /// The study.
@@ -229,9 +227,9 @@ fn headline(
         draft = draft.headline(
             Headline::new(
                 format!("slope-{}", scaling.phase.id()),
-                format!("Exponent of {} in parameters", scaling.phase.label()),
+                format!("{}: a power law in parameters?", growth::capital(scaling.phase.label())),
                 verdict,
-                growth::sentence(scaling)?,
+                format!("Exponent, interval over blocks. {}", growth::standing(scaling)?),
             )
             .value(&scaling.exponent, ""),
         );
@@ -250,9 +248,11 @@ fn headline(
             draft = draft.headline(
                 Headline::new(
                     format!("fraction-{scenario}"),
-                    format!("Decode fraction, {label}"),
+                    format!("Decode takes 97 % or more: {label}?"),
                     verdict,
-                    format!("Held against the published claim that decode takes 97 % or more of the time at 64 tokens: here {} at {budget}.", words(fraction)),
+                    format!(
+                        "Decode fraction at {budget} generated tokens, held against the published claim."
+                    ),
                 )
                 .value(fraction, ""),
             );

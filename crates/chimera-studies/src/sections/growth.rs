@@ -99,38 +99,46 @@ fn slope_through_models(scaling: &Scaling<'_>) -> Estimate {
     scaling.fit.exponent().estimate("log-log least squares, t", "model", scaling.points.len())
 }
 
-/// One sentence that says what may be said.
+/// What may be said of a scaling, with its exponent.
 ///
 /// # Errors
 /// A statistic that refused its input.
 pub fn sentence(scaling: &Scaling<'_>) -> Result<String, StudyError> {
+    let start = format!(
+        "*{}*: exponent {} over {} models.",
+        capital(scaling.phase.label()),
+        words(&scaling.exponent),
+        scaling.points.len()
+    );
+    Ok(format!("{start} {}", standing(scaling)?))
+}
+
+/// Whether the exponent may be called a law, and why.
+///
+/// # Errors
+/// A statistic that refused its input.
+pub fn standing(scaling: &Scaling<'_>) -> Result<String, StudyError> {
     let deciding = scaling.deciding()?;
     let range = scaling
         .leave_one_out
         .slope_range()
         .map(|(low, high)| {
-            format!(" (between {} and {} when one model is left out)", digits(low), digits(high))
+            format!("Between {} and {} when one model is left out. ", digits(low), digits(high))
         })
         .unwrap_or_default();
-    let start = format!(
-        "*{}*: exponent {} over {} models{range}.",
-        capital(scaling.phase.label()),
-        words(&scaling.exponent),
-        scaling.points.len()
-    );
     Ok(if deciding.is_empty() {
-        format!("{start} No single model decides the slope.")
+        format!("{range}No single model decides the slope.")
     } else {
         format!(
-            "{start} It is not printed as a law: {} decide{} it alone (leverage, change of sign, or leaving the interval of \
-             the fit).",
+            "{range}Not printed as a law: {} decide{} it alone (without it the slope changes sign, leaves the interval \
+             of the fit, or is no longer significant).",
             listed(&deciding.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>()),
             if deciding.len() == 1 { "s" } else { "" }
         )
     })
 }
 
-fn capital(text: &str) -> String {
+pub(crate) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
