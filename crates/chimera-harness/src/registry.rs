@@ -1,0 +1,76 @@
+//! Where backends and models come from. The binary implements it: it is the only place that names adapters.
+
+use std::{path::PathBuf, sync::Arc};
+
+use chimera_core::{Clock, InferenceBackend, ModelRef};
+use chimera_records::{FileRecord, ModelEntry};
+
+/// Knows every backend and every model that a design may name.
+pub trait Registry {
+    /// A backend by the name that designs use. Its events are stamped by `clock`.
+    ///
+    /// # Errors
+    /// An unknown name, or a configuration that cannot be used. A backend that is merely not usable here is no error:
+    /// it answers so when it is probed.
+    fn backend(&self, id: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn InferenceBackend>, RegistryError>;
+
+    /// A model of the design in the form that this backend loads. It may make or fetch files; it is never called while
+    /// something is measured.
+    ///
+    /// # Errors
+    /// Why it cannot be had. Its trials are then skipped for that reason.
+    fn model(&self, entry: &ModelEntry, backend: &str) -> Result<FoundModel, Missing>;
+}
+
+/// A model that can be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundModel {
+    /// What the backend is asked for.
+    pub reference: ModelRef,
+    /// Its files, for the manifest.
+    pub files: Vec<FileRecord>,
+    /// Where the weights come from and under which licence.
+    pub provenance: Option<String>,
+}
+
+impl FoundModel {
+    /// A model that a backend finds by its name, of which nothing else is known.
+    pub fn named(name: impl Into<Arc<str>>) -> Self {
+        Self { reference: ModelRef::named(name), files: Vec::new(), provenance: None }
+    }
+
+    /// A model at a path, of which nothing else is known.
+    pub fn at(name: impl Into<Arc<str>>, path: impl Into<PathBuf>) -> Self {
+        Self { reference: ModelRef::at(name, path), files: Vec::new(), provenance: None }
+    }
+}
+
+/// A model that cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Missing {
+    /// Why, and what would mend it.
+    pub reason: String,
+}
+
+/// A backend that cannot be named or configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// No such backend in this binary.
+    #[error("there is no backend `{id}` here; there are: {known}")]
+    Unknown {
+        /// Asked.
+        id: String,
+        /// What there is.
+        known: String,
+    },
+    /// The name is known and cannot be made into a backend.
+    #[error("backend `{id}` cannot be set up: {reason}")]
+    Setup {
+        /// Asked.
+        id: String,
+        /// Why, and what would mend it.
+        reason: String,
+    },
+}
