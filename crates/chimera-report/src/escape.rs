@@ -75,7 +75,7 @@ pub(crate) fn terminal(text: &str) -> String {
 
 /// Most of a report is words and digits, which need no second look.
 fn is_harmless(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b' ' | b'.' | b',' | b';' | b'%' | b'(' | b')' | b'/')
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b' ' | b'.' | b',' | b';' | b'%' | b'(' | b')' | b'/' | b'=' | b':')
 }
 
 fn line(character: char) -> char {

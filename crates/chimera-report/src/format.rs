@@ -83,18 +83,19 @@ pub(crate) fn estimate_in(estimate: &Estimate, scaling: &Scaling) -> Shown {
 
 /// What an estimate says of itself: `95 % interval, mean, t; n = 5 (block); s.e. 0.2 ms`.
 pub(crate) fn provenance(estimate: &Estimate, unit: &str) -> String {
+    let Estimate { method, unit: replicated, n, .. } = estimate;
     let mut out = match estimate.interval {
-        Some(interval) => format!("{} interval, {}", level(&interval), estimate.method),
-        None => format!("no interval, {}", estimate.method),
+        Some(interval) => format!("{} interval, {method}; n = {n} ({replicated})", level(&interval)),
+        None => format!("no interval, {method}; n = {n} ({replicated})"),
     };
-    out.push_str(&format!("; n = {} ({})", estimate.n, estimate.unit));
     if let Some(error) = estimate.standard_error {
         // Two digits, in the unit of the estimate: more would claim to know the spread that well.
         let scaling = Scaling::of(unit, magnitude(estimate));
-        let error = scaling.apply(error);
-        out.push_str(&format!("; s.e. {}", rounded(error, 2)));
+        out.push_str("; s.e. ");
+        out.push_str(&rounded(scaling.apply(error), 2));
         if !scaling.unit.is_empty() {
-            out.push_str(&format!(" {}", scaling.unit));
+            out.push(' ');
+            out.push_str(&scaling.unit);
         }
     }
     out
@@ -216,6 +217,9 @@ fn group(text: &str) -> String {
         Some((whole, fraction)) => (whole, Some(fraction)),
         None => (digits, None),
     };
+    if whole.len() <= 3 {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len() + whole.len() / 3 + 1);
     out.push_str(sign);
     for (index, digit) in whole.chars().enumerate() {

@@ -241,7 +241,7 @@ fn table(out: &mut String, table: &Table) {
         out.push_str("<tr>");
         for (index, cell) in row.iter().enumerate() {
             // The first column names the row.
-            let (open, close) = if index == 0 { ("th scope=\"row\"", "th") } else { ("td", "td") };
+            let (open, close) = if index == 0 { ("th scope=\"row\"", "</th>") } else { ("td", "</td>") };
             out.push('<');
             out.push_str(open);
             let right = matches!(table.columns.get(index).map(|column| column.align), Some(Align::Right));
@@ -254,7 +254,7 @@ fn table(out: &mut String, table: &Table) {
                 (false, false) => "",
             });
             push_cell(out, cell, &id);
-            out.push_str(&format!("</{close}>"));
+            out.push_str(close);
         }
         out.push_str("</tr>\n");
     }
@@ -281,7 +281,9 @@ fn push_cell(out: &mut String, cell: &CellView<'_>, table: &str) {
             push_html(out, content);
         }
         CellView::Number { shown, sort, estimate } => {
-            out.push_str(&format!(" data-v=\"{sort}\""));
+            out.push_str(" data-v=\"");
+            out.push_str(sort);
+            out.push('"');
             if let Some((estimate, unit)) = estimate {
                 out.push_str(" title=\"");
                 push_html(out, &format::provenance(estimate, unit));
@@ -289,11 +291,16 @@ fn push_cell(out: &mut String, cell: &CellView<'_>, table: &str) {
             }
             out.push_str("><span class=\"number\">");
             push_html(out, &shown.value);
-            if !shown.unit.is_empty() {
-                out.push_str(&format!(" <span class=\"unit\">{}</span>", text(&shown.unit)));
-            }
-            if let Some(interval) = &shown.interval {
-                out.push_str(&format!(" <span class=\"interval\">{}</span>", text(interval)));
+            let parts = [
+                ("unit", Some(&shown.unit).filter(|unit| !unit.is_empty())),
+                ("interval", shown.interval.as_ref()),
+            ];
+            for (class, part) in parts.into_iter().filter_map(|(class, part)| Some((class, part?))) {
+                out.push_str(" <span class=\"");
+                out.push_str(class);
+                out.push_str("\">");
+                push_html(out, part);
+                out.push_str("</span>");
             }
             out.push_str("</span>");
         }
