@@ -1,1 +1,20 @@
-//! What in-process adapters share: tokenizers, sampler, worker thread with cancel-on-drop.
+//! What in-process adapters share: the blocking [`LanguageModel`] that an engine implements, the worker thread that owns
+//! it and stamps every event where it happens, the sampler, and tokenizers with streaming detokenisation.
+//!
+//! An adapter loads a model inside [`EngineSession::start`] and has a [`chimera_core::Session`]. Nothing here knows a
+//! tensor library, a file format of weights or an async runtime.
+
+mod generation;
+mod model;
+mod sampler;
+mod session;
+mod stream;
+mod text;
+pub mod tokenizer;
+mod worker;
+
+pub use model::{EngineError, KvCache, LanguageModel, Logits, Wanted};
+pub use sampler::Sampler;
+pub use session::EngineSession;
+pub use text::Utf8Assembler;
+pub use tokenizer::{Tokenizer, TokenizerError};
