@@ -37,7 +37,7 @@ pub(super) async fn prepare(
         Some(wanted) => {
             let wanted = (wanted as usize).saturating_mul(CHARACTERS_PER_TOKEN);
             let each = scenario.text.chars().count() + 1;
-            repeat(&scenario.text, wanted.div_ceil(each)).chars().take(wanted).collect()
+            repeat(&scenario.text, wanted / each + 1).chars().take(wanted).collect()
         }
     };
     Ok(Prepared { prompt: Prompt::Text(Arc::from(text)), expected: scenario.tokens })
