@@ -4,6 +4,19 @@
 //! folder, or made there first. Weights come from a seeded generator that gives the same bits on every machine, so a
 //! name, a generator version and a variant say all there is to say about a file. It is not a loader and runs nothing:
 //! no inference engine is linked here, and an engine needs no more than the standard files that this crate writes.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! use chimera_zoo::{Variant, Zoo};
+//!
+//! let zoo = Zoo::open(folder.path())?;
+//! let files = zoo.ensure("llama-0.1m", Variant::Q8Gguf)?;
+//! assert_eq!(files.manifest.params, 106_816);
+//! files.verify()?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod convert;
 mod error;

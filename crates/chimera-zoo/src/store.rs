@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::error::ZooError;
 use crate::hash::{HashedFile, sha256_file, sha256_of};
@@ -160,6 +161,15 @@ impl Zoo {
         self.ensure_dir(&self.dir_of(spec, variant), |dir| write_model(dir, &Job::generated(spec, variant)?))
     }
 
+    /// Why a variant cannot exist for a model, if it cannot: what [`Zoo::ensure`] would say, without making anything.
+    #[must_use]
+    pub fn reason_to_skip(spec: &ModelSpec, variant: Variant) -> Option<String> {
+        match refuse_what_cannot_exist(spec, variant) {
+            Err(ZooError::Skipped { reason, .. }) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// Where a model's files are, or would be: `NAME-HASH/VARIANT`, the hash being of the specification, its
     /// tensors and the generator's version.
     #[must_use]
@@ -209,6 +219,11 @@ pub(crate) fn write_file(dir: &Path, name: &str, data: &[u8]) -> Result<FileEntr
     Ok(FileEntry { name: name.to_owned(), bytes, sha256 })
 }
 
+/// How temporary folders begin.
+const TEMPORARY: &str = ".making-";
+/// After this time a temporary folder belongs to nobody: making one takes minutes at most, fetching one an hour.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
 /// A folder that is removed when it goes out of scope, unless it was renamed away.
 struct Temporary {
     path: PathBuf,
@@ -217,8 +232,9 @@ struct Temporary {
 impl Temporary {
     fn create(root: &Path) -> Result<Self, ZooError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        sweep(root);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = root.join(format!(".making-{}-{number}", std::process::id()));
+        let path = root.join(format!("{TEMPORARY}{}-{number}", std::process::id()));
         // A process of the same number that was killed may have left its folder.
         if path.exists() {
             fs::remove_dir_all(&path).map_err(ZooError::io("remove", &path))?;
@@ -230,7 +246,51 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Nothing can be done here about a folder that cannot be removed; the next of this name removes it.
+        // Nothing can be done here about a folder that cannot be removed; a later sweep tries again.
         let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes what killed processes left. What cannot be read or removed stays: it is in nobody's way.
+fn sweep(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            continue;
+        }
+        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+        if age.is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn only_old_temporary_folders_are_swept() {
+        let root = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - 2 * ABANDONED;
+        for (name, is_old) in [(".making-1-0", true), (".making-2-0", false), ("gpt2-0", true)] {
+            let path = root.path().join(name);
+            fs::create_dir(&path).unwrap();
+            if is_old {
+                fs::File::open(&path).unwrap().set_modified(old).unwrap();
+            }
+        }
+        sweep(root.path());
+        assert!(!root.path().join(".making-1-0").exists());
+        assert!(root.path().join(".making-2-0").exists());
+        assert!(root.path().join("gpt2-0").exists());
+    }
+
+    #[test]
+    fn a_skip_is_known_beforehand() {
+        let tiny = Zoo::spec("tiny-gpt2").unwrap();
+        assert!(Zoo::reason_to_skip(&tiny, Variant::Q4Gguf).unwrap().contains("32"));
+        assert_eq!(Zoo::reason_to_skip(&tiny, Variant::F16Gguf), None);
     }
 }
