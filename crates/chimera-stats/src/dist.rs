@@ -1,7 +1,8 @@
-//! The few distribution functions that the rest needs, in the two-sided form it needs them. Not a distribution library:
+//! The few distribution functions that the rest needs, in the form it needs them. Not a distribution library:
 //! `statrs` is that.
 
 use statrs::distribution::{Continuous, ContinuousCDF, Normal, StudentsT};
+use statrs::function::erf::erfc;
 
 use crate::StatsError;
 
@@ -11,6 +12,13 @@ fn student(dof: f64) -> Result<StudentsT, StatsError> {
         value: dof,
         expected: "a positive number",
     })
+}
+
+/// P(T >= t).
+pub(crate) fn t_sf(t: f64, dof: f64) -> Result<f64, StatsError> {
+    // Of the short tail, so that it keeps its digits.
+    let tail = t_two_sided_p(t, dof)? / 2.0;
+    Ok(if t >= 0.0 { tail } else { 1.0 - tail })
 }
 
 /// P(|T| >= |t|).
@@ -36,6 +44,11 @@ pub(crate) fn t_critical(level: f64, dof: f64) -> Result<f64, StatsError> {
 
 pub(crate) fn normal_cdf(z: f64) -> f64 {
     Normal::standard().cdf(z)
+}
+
+/// P(Z >= z), with the digits of a small tail.
+pub(crate) fn normal_sf(z: f64) -> f64 {
+    0.5 * erfc(z * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 pub(crate) fn normal_quantile(p: f64) -> f64 {

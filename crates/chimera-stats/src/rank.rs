@@ -81,6 +81,12 @@ pub fn mid_ranks(values: &[f64]) -> Vec<f64> {
     centred_ranks(values).into_iter().map(|r| (r as f64 + centre) / 2.0).collect()
 }
 
+/// Twice the mid-ranks: whole numbers, so that sums of ranks compare exactly.
+pub(crate) fn doubled_ranks(values: &[f64]) -> Vec<u64> {
+    let centre = values.len() as i64 + 1;
+    centred_ranks(values).into_iter().map(|r| (r + centre) as u64).collect()
+}
+
 /// Twice the mid-rank minus its mean, n + 1: whole numbers that sum to zero, so that permutations compare exactly.
 fn centred_ranks(values: &[f64]) -> Vec<i64> {
     let n = values.len();

@@ -1,34 +1,16 @@
 //! Intervals that hold what they promise: seeded studies with a known truth, counted.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod support;
+
 use chimera_stats::random::Resampling;
 use chimera_stats::regression::power_law;
 use chimera_stats::{Blocks, Interval, Sample, bootstrap, intervals};
-use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{RngCore, SeedableRng};
-
-/// Standard normal values by Box and Muller.
-struct Normals(Xoshiro256PlusPlus);
-
-impl Normals {
-    fn new(seed: u64) -> Self {
-        Self(Xoshiro256PlusPlus::seed_from_u64(seed))
-    }
-
-    fn uniform(&mut self) -> f64 {
-        ((self.0.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-
-    fn next(&mut self) -> f64 {
-        let (u, v) = (self.uniform(), self.uniform());
-        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-    }
-}
+use support::{Normals, share};
 
 /// Share of `studies` seeded studies whose interval holds the truth.
 fn coverage(studies: u64, truth: f64, study: impl Fn(&mut Normals) -> Interval) -> f64 {
-    let hits = (0..studies).filter(|seed| study(&mut Normals::new(*seed)).contains(truth)).count();
-    hits as f64 / studies as f64
+    share(studies, |normals| study(normals).contains(truth))
 }
 
 /// Five blocks of six replicates; blocks differ (sd 2) more than the replicates within (sd 1).

@@ -1,5 +1,5 @@
-//! One estimate against one value, and many such tests together: the t test from an estimate's standard error, the
-//! difference that a design of this size can detect, and Holm's adjustment. Tests that compare two samples are not here.
+//! One estimate against one value: the t test from an estimate's standard error, and the difference that a design of this
+//! size can detect. For the values themselves see [`super::one_sample_t`].
 
 use crate::StatsError;
 use crate::dist::{t_critical, t_two_sided_p};
@@ -50,27 +50,6 @@ pub fn minimum_detectable(
     Ok(Some((t_critical(1.0 - alpha, dof)? + t_critical(2.0 * power - 1.0, dof)?) * standard_error))
 }
 
-/// Holm's step-down adjustment of p-values (Holm 1979, *Scandinavian Journal of Statistics* 6), in the order given.
-/// Comparing the adjusted values with alpha keeps the chance of any false rejection below alpha.
-///
-/// # Errors
-/// [`StatsError::InvalidParameter`] for a p outside 0 to 1.
-pub fn holm(p: &[f64]) -> Result<Vec<f64>, StatsError> {
-    if let Some(wrong) = p.iter().find(|p| !(0.0..=1.0).contains(*p)) {
-        return Err(StatsError::InvalidParameter { name: "p", value: *wrong, expected: "a probability" });
-    }
-    let mut order: Vec<usize> = (0..p.len()).collect();
-    order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
-    let mut adjusted = vec![0.0; p.len()];
-    let mut floor = 0.0_f64;
-    for (rank, index) in order.into_iter().enumerate() {
-        let factor = (p.len() - rank) as f64;
-        floor = floor.max((factor * p[index]).min(1.0));
-        adjusted[index] = floor;
-    }
-    Ok(adjusted)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,14 +70,5 @@ mod tests {
         let d = minimum_detectable(2.0, 5, 0.05, 0.8).unwrap().unwrap();
         assert!((d - 2.0 * (2.776_445_105 + 0.940_964_577)).abs() < 1e-6, "{d}");
         assert!(minimum_detectable(1.0, 5, 0.05, 0.4).is_err());
-    }
-
-    #[test]
-    fn holm_by_hand() {
-        let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]).unwrap();
-        let expected = [0.03, 0.06, 0.06, 0.02];
-        assert!(adjusted.iter().zip(expected).all(|(a, e)| (a - e).abs() < 1e-12), "{adjusted:?}");
-        assert!(holm(&[1.5]).is_err());
-        assert!(holm(&[]).unwrap().is_empty());
     }
 }

@@ -1,0 +1,32 @@
+//! Tests of hypotheses: one sample, two samples, several groups, tables of counts, and equivalence. A test returns a
+//! [`Test`], which gives its p only to a caller who names the alpha: below three values, without noise, or where no
+//! arrangement of the data could reach that alpha, it refuses and says why. Size and direction of a difference are not
+//! here but in [`crate::effect`].
+
+mod kolmogorov;
+mod mann_whitney;
+mod multiplicity;
+mod outcome;
+mod permutation;
+mod sign;
+mod single;
+mod t;
+mod tost;
+mod wilcoxon;
+
+mod brunner_munzel;
+
+pub use brunner_munzel::brunner_munzel;
+pub use kolmogorov::kolmogorov_smirnov;
+pub use mann_whitney::mann_whitney;
+pub use multiplicity::{benjamini_hochberg, holm};
+pub use outcome::{Alternative, Decision, Null, RankNull, Refusal, Test};
+pub use permutation::{permutation, permutation_paired};
+pub use sign::{sign, sign_paired};
+pub use single::{minimum_detectable, t_test_from};
+pub use t::{one_sample_t, paired_t, student_t, welch_t};
+pub use tost::{
+    Equivalence, Margin, equivalent_mean, equivalent_paired, equivalent_paired_ratio, equivalent_ratio,
+    equivalent_welch,
+};
+pub use wilcoxon::{wilcoxon, wilcoxon_paired};
