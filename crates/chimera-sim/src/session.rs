@@ -96,16 +96,15 @@ impl Resident {
         ticket
     }
 
-    /// Takes a place once the ticket is the oldest and a place is free; the stamp says since when the place is free.
+    /// Takes a place if the ticket is the oldest and a place is free; the stamp says since when the place is free.
+    pub(crate) fn try_place(&self, ticket: u64) -> Option<Stamp> {
+        self.state().take(ticket)
+    }
+
+    /// Waits for a place. Who waits and is not polled holds up those behind.
     pub(crate) fn poll_place(&self, ticket: u64, cx: &Context<'_>) -> Poll<Stamp> {
         let mut state = self.state();
-        if state.queue.front().is_some_and(|(first, _)| *first == ticket)
-            && let Some(earliest) =
-                state.free.iter().enumerate().min_by_key(|(_, since)| **since).map(|(index, _)| index)
-        {
-            let since = state.free.swap_remove(earliest);
-            state.queue.pop_front();
-            state.wake_first();
+        if let Some(since) = state.take(ticket) {
             return Poll::Ready(since);
         }
         if let Some((_, waker)) = state.queue.iter_mut().find(|(other, _)| *other == ticket) {
@@ -143,6 +142,17 @@ impl Resident {
 }
 
 impl State {
+    fn take(&mut self, ticket: u64) -> Option<Stamp> {
+        if self.queue.front().is_none_or(|(first, _)| *first != ticket) {
+            return None;
+        }
+        let (earliest, _) = self.free.iter().enumerate().min_by_key(|(_, since)| **since)?;
+        let since = self.free.swap_remove(earliest);
+        self.queue.pop_front();
+        self.wake_first();
+        Some(since)
+    }
+
     fn wake_first(&mut self) {
         if !self.free.is_empty()
             && let Some((_, waker)) = self.queue.front_mut()

@@ -126,7 +126,12 @@ impl SimStream {
         for lane in 0..self.lanes.len() {
             self.push(lane, EventKind::Sent);
         }
-        self.stage = Stage::Queued(self.resident.enqueue());
+        let ticket = self.resident.enqueue();
+        self.stage = Stage::Queued(ticket);
+        // The device begins at once where it can, whether or not anybody reads on.
+        if let Some(free) = self.resident.try_place(ticket) {
+            self.enter(free);
+        }
     }
 
     /// Judges the batch and makes its lanes.

@@ -92,7 +92,7 @@ pub(crate) async fn stamps_do_not_wait_for_the_reader(context: &Context<'_>) -> 
         while let Some(item) = stream.next().await {
             let event = item?;
             if matches!(event.kind, EventKind::PromptProcessed { .. }) {
-                if event.at <= woken {
+                if event.at < woken {
                     return Ok(());
                 }
                 seen.push(event.at - woken);

@@ -47,7 +47,7 @@ pub enum Notice<'a> {
     Ended {
         /// Number of the generation.
         generation: u64,
-        /// Whether it ran to its end; `false` when it was dropped before.
+        /// Whether it was read to its end; `false` when it was dropped before, be it only after its last event.
         drained: bool,
     },
     /// An unload has ended.

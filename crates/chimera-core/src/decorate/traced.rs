@@ -77,7 +77,8 @@ impl Session for TracedSession {
             model = %self.inner.model().name,
             lanes = batch.0.len(),
         );
-        Box::pin(TracedStream { inner: span.in_scope(|| self.inner.generate(batch)), span, ended: false })
+        let left = batch.0.len();
+        Box::pin(TracedStream { inner: span.in_scope(|| self.inner.generate(batch)), span, left })
     }
 
     async fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
@@ -104,7 +105,8 @@ impl Session for TracedSession {
 struct TracedStream {
     inner: EventStream,
     span: Span,
-    ended: bool,
+    /// Lanes without an end.
+    left: usize,
 }
 
 impl Stream for TracedStream {
@@ -125,13 +127,19 @@ impl Stream for TracedStream {
                     trace!(at = at.0, lane, tokens, bytes = text.len(), "chunk");
                 }
                 EventKind::Finished(end) => {
+                    this.left = this.left.saturating_sub(1);
                     debug!(at = at.0, lane, generated = end.generated, reason = ?end.reason, "finished");
                 }
             },
             Some(Err(error)) => {
+                this.left = if error.lane.is_some() { this.left.saturating_sub(1) } else { 0 };
                 warn!(at = error.at.0, lane = error.lane, code = error.error.code(), %error, "failed");
             }
-            None => this.ended = true,
+            None => {
+                if std::mem::take(&mut this.left) > 0 {
+                    warn!("ended without a terminal event");
+                }
+            }
         }
         Poll::Ready(item)
     }
@@ -139,7 +147,7 @@ impl Stream for TracedStream {
 
 impl Drop for TracedStream {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.left > 0 {
             let _entered = self.span.enter();
             debug!("dropped");
         }
