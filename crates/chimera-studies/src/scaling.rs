@@ -111,6 +111,9 @@ pub struct Scaling<'a> {
     pub theil_sen: TheilSen,
 }
 
+/// Smallest change of an exponent that matters to anybody.
+pub const MATERIAL: f64 = 0.01;
+
 /// Fewest models for which a scaling is made: with two a power law fits anything.
 pub(crate) const MIN_MODELS: usize = 4;
 
@@ -181,20 +184,23 @@ impl<'a> Scaling<'a> {
         }))
     }
 
-    /// Models that alone decide the slope; a slope is a law only where there are none.
+    /// Models that alone decide the slope; a slope is a law only where there are none. A model without which the
+    /// exponent moves by less than [`MATERIAL`] decides nothing, however narrow the interval of the fit.
     ///
     /// # Errors
     /// A statistic that refused its input.
     pub fn deciding(&self) -> Result<Vec<&'a str>, StudyError> {
+        let full = self.fit.exponent().value;
         let points = self
             .leave_one_out
             .deciding_points(&self.fit.log_fit, crate::ALPHA)
             .map_err(StudyError::at("points that decide a slope"))?;
-        Ok(points
-            .into_iter()
-            .filter_map(|index| self.points.get(index))
-            .map(|point| point.model.id)
-            .collect())
+        let material = |index: &usize| {
+            let without = self.leave_one_out.without.get(*index).and_then(|without| without.fit.as_ref());
+            without.is_none_or(|fit| (fit.slope.value - full).abs() > MATERIAL)
+        };
+        let points = points.into_iter().filter(material);
+        Ok(points.filter_map(|index| self.points.get(index)).map(|point| point.model.id).collect())
     }
 }
 

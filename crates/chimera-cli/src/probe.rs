@@ -1,0 +1,47 @@
+//! `chimera probe`: which backends work here, and what mends the others.
+
+use std::sync::Arc;
+
+use chimera_core::SystemClock;
+use chimera_harness::Registry;
+
+use crate::{
+    exit::{FILES, WithExit},
+    registry::{BACKENDS, Lab},
+};
+
+/// Prints one line per backend and its details below.
+///
+/// # Errors
+/// The folder of models cannot be made.
+pub fn main(json: bool) -> anyhow::Result<u8> {
+    let lab = Lab::open().exit(FILES)?;
+    let mut all = serde_json::Map::new();
+    for name in BACKENDS {
+        let clock = Arc::new(SystemClock::new());
+        let probe = match lab.backend(name, clock) {
+            Ok(backend) => futures_executor::block_on(backend.probe()).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match probe {
+            Ok(probe) if json => {
+                all.insert((*name).to_owned(), serde_json::to_value(&probe).exit(FILES)?);
+            }
+            Ok(probe) => {
+                let version = probe.version.as_deref().unwrap_or("version unknown");
+                println!("{name:10} {} ({version})", probe.availability);
+                for (label, value) in &probe.details {
+                    println!("           {label}: {value}");
+                }
+            }
+            Err(reason) if json => {
+                all.insert((*name).to_owned(), serde_json::json!({ "error": reason }));
+            }
+            Err(reason) => println!("{name:10} {reason}"),
+        }
+    }
+    if json {
+        println!("{}", serde_json::Value::Object(all));
+    }
+    Ok(0)
+}
