@@ -9,6 +9,7 @@
 
 mod backend;
 mod clock;
+mod lane;
 mod laws;
 mod model;
 mod noise;

@@ -11,18 +11,18 @@ use std::{
 };
 
 use chimera_core::{
-    BackendError, Batch, ClockSource, Event, EventKind, FinishReason, Finished, Phase, PhaseTiming, Prompt,
-    Request, Result, Role, Stamp, StreamError,
+    BackendError, Batch, ClockSource, Event, EventKind, FinishReason, Finished, Phase, PhaseTiming, Result,
+    Stamp, StreamError,
 };
 use futures_core::{future::BoxFuture, stream::Stream};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::{
     Fault,
+    lane::{Lane, ids, lane},
     laws::whole,
     noise::{Purpose, factor, generator, mix, name_hash},
     session::Resident,
-    text::{Assembler, Story},
 };
 
 pub(crate) struct SimStream {
@@ -62,20 +62,6 @@ struct Prefill {
     /// Noise, and what first use adds.
     factor: f64,
     extra_ns: f64,
-}
-
-#[derive(Debug)]
-struct Lane {
-    prompt: u32,
-    budget: u32,
-    eos_after: Option<u32>,
-    story: Story,
-    assembler: Assembler,
-    text: String,
-    /// Tokens of the chunk that is being filled.
-    held: u32,
-    last: Stamp,
-    running: bool,
 }
 
 impl SimStream {
@@ -380,81 +366,4 @@ impl Drop for SimStream {
 
 fn lane_count(lanes: &[Lane]) -> u32 {
     u32::try_from(lanes.len()).unwrap_or(u32::MAX)
-}
-
-/// Judges one request and makes its lane.
-fn lane(resident: &Resident, request: &Request, salt: u64) -> Result<Lane> {
-    let (device, model) = (&resident.device, &resident.model);
-    let capabilities = &device.capabilities;
-    let need = |declared: bool, what: &str| {
-        if declared {
-            return Ok(());
-        }
-        Err(BackendError::Unsupported { backend: device.id.clone(), what: what.into() })
-    };
-    need(capabilities.exact_budget || !request.ignore_eos, "an exact budget")?;
-    need(capabilities.prefill_only || request.max_tokens > 0, "a prefill alone")?;
-    match &request.prompt {
-        Prompt::Tokens(_) => need(capabilities.token_prompts, "prompts of token ids")?,
-        Prompt::Chat(_) => need(capabilities.chat, "chat")?,
-        Prompt::Text(_) => {}
-        _ => need(false, "this kind of prompt")?,
-    }
-    let vocabulary = model.vocabulary();
-    if let Prompt::Tokens(ids) = &request.prompt
-        && let Some(id) = ids.iter().find(|id| **id >= vocabulary)
-    {
-        return Err(BackendError::InvalidRequest {
-            backend: device.id.clone(),
-            reason: format!("token id {id} in a vocabulary of {vocabulary}"),
-        });
-    }
-    let mut hash = mix(salt ^ Purpose::Text as u64);
-    if request.sampling.temperature > 0.0 {
-        hash = mix(hash ^ request.seed);
-    }
-    let mut prompt = 0_u32;
-    for_each_id(&request.prompt, |id| {
-        hash = mix(hash ^ u64::from(id));
-        prompt = prompt.saturating_add(1);
-    });
-    Ok(Lane {
-        prompt,
-        budget: request.max_tokens,
-        eos_after: model.eos_after.filter(|_| !request.ignore_eos),
-        story: Story::new(hash),
-        assembler: Assembler::default(),
-        text: String::new(),
-        held: 0,
-        last: Stamp::default(),
-        running: true,
-    })
-}
-
-fn ids(prompt: &Prompt) -> Vec<u32> {
-    let mut ids = Vec::new();
-    for_each_id(prompt, |id| ids.push(id));
-    ids
-}
-
-/// Visits the token ids of a prompt; a chat is rendered as `role: content` lines.
-fn for_each_id(prompt: &Prompt, mut visit: impl FnMut(u32)) {
-    match prompt {
-        Prompt::Text(text) => text.bytes().for_each(|byte| visit(byte.into())),
-        Prompt::Tokens(ids) => ids.iter().for_each(|&id| visit(id)),
-        Prompt::Chat(messages) => {
-            for message in messages.iter() {
-                let role = match message.role {
-                    Role::System => "system: ",
-                    Role::User => "user: ",
-                    Role::Assistant => "assistant: ",
-                    _ => "tool: ",
-                };
-                for part in [role, &message.content, "\n"] {
-                    part.bytes().for_each(|byte| visit(byte.into()));
-                }
-            }
-        }
-        _ => {}
-    }
 }
