@@ -1,6 +1,6 @@
 //! One block on virtual time: what is recorded is what the simulator's laws say, and everything that goes wrong has its
 //! outcome.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -8,7 +8,8 @@ use chimera_records::Metric;
 fn the_documentation_and_the_code_define_the_same_metrics() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
     let page = fs::read_to_string(page).expect("docs/metrics.md");
-    let section = page.split("## One request").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the section");
+    let section =
+        page.split("## One request").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the section");
     let documented: BTreeMap<String, String> = section
         .lines()
         .filter_map(|line| {
