@@ -3,6 +3,7 @@
 
 mod build;
 mod lint;
+mod oracle;
 mod study;
 mod tests;
 

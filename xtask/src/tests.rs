@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::build;
+use crate::{build, oracle};
 
 /// What the output of `cargo test` said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -60,7 +60,14 @@ fn number_before(text: &str, word: &str) -> u64 {
 
 /// Runs the tests whose names contain the filter, or all of them.
 pub(crate) fn run(filter: &[String]) -> Result<u8> {
-    let mut child = build::cargo()
+    let mut cargo = build::cargo();
+    match oracle::python() {
+        Ok(python) => drop(cargo.env("CHIMERA_ORACLE_PYTHON", python)),
+        Err(error) => eprintln!(
+            "xtask: no Python with the reference packages ({error:#}); tests that need it are skipped"
+        ),
+    }
+    let mut child = cargo
         .args(["test", "--workspace", "--profile", build::PROFILE, "--no-fail-fast", "--color", "never"])
         .args(filter)
         // Captured output of tests that passed is shown too: that is where skips are announced.

@@ -112,7 +112,7 @@ pub struct Scaling<'a> {
 }
 
 /// Smallest change of an exponent that matters to anybody.
-pub const MATERIAL: f64 = 0.01;
+pub(crate) const MATERIAL: f64 = 0.01;
 
 /// Fewest models for which a scaling is made: with two a power law fits anything.
 pub(crate) const MIN_MODELS: usize = 4;
@@ -185,7 +185,7 @@ impl<'a> Scaling<'a> {
     }
 
     /// Models that alone decide the slope; a slope is a law only where there are none. A model without which the
-    /// exponent moves by less than [`MATERIAL`] decides nothing, however narrow the interval of the fit.
+    /// exponent moves by 0.01 or less decides nothing, however narrow the interval of the fit.
     ///
     /// # Errors
     /// A statistic that refused its input.

