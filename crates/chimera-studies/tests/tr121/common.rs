@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chimera_core::{ClockSource, FinishReason, ModelInfo, Parameters};
 use chimera_records::{
     Clocks, Counts, Design, First, FormatVersion, HostRecord, Lane, Manifest, ModelRecord, NoiseRecord,
-    Outcome, Overrides, Plan, ProcessRecord, ProgramRecord, RunStatus, Trial, TrialRole,
+    Outcome, Overrides, Plan, ProcessRecord, ProgramRecord, RunStatus, Settings, Trial, TrialRole,
 };
 use chimera_studies::{RunData, Study, Tr121};
 
@@ -104,8 +104,14 @@ pub(crate) fn run(profile: &str, law: Law<'_>) -> RunData {
             });
         }
     }
-    let counts = Counts { planned: trials.len() as u64, ..Counts::default() };
-    let manifest = Manifest {
+    let manifest = manifest(&settings, &plan, "candle", trials.len());
+    let manifest = Manifest { processes, ..manifest };
+    RunData { settings, manifest, trials, damage: Vec::new() }
+}
+
+/// The manifest of a complete run on one backend.
+pub(crate) fn manifest(settings: &Settings, plan: &Plan, backend: &str, trials: usize) -> Manifest {
+    Manifest {
         format: FormatVersion::CURRENT,
         run_id: "planted".into(),
         study: "tr121".into(),
@@ -113,27 +119,31 @@ pub(crate) fn run(profile: &str, law: Law<'_>) -> RunData {
         failure: None,
         created_unix_ms: 0,
         ended_unix_ms: Some(1),
-        design_sha256: Design::digest(text),
-        overrides,
-        plan_digest: plan.digest,
+        design_sha256: String::new(),
+        overrides: settings.overrides.clone(),
+        plan_digest: plan.digest.clone(),
         seed: settings.design.seed,
         shard: None,
         program: ProgramRecord::default(),
         host: HostRecord { memory_read_rate: Some(2e10), ..HostRecord::default() },
         clocks: Clocks { resolution_ns: Some(20), reading_ns: Some(25.0), per_event_ns: Some(120.0) },
-        hosts: Default::default(),
+        hosts: BTreeMap::new(),
         noise: NoiseRecord::default(),
         backends: BTreeMap::new(),
-        models: settings.design.model.iter().map(|entry| (entry.id.clone(), record(entry))).collect(),
-        processes,
-        counts,
+        models: settings
+            .design
+            .model
+            .iter()
+            .map(|entry| (entry.id.clone(), record(entry, backend)))
+            .collect(),
+        processes: Vec::new(),
+        counts: Counts { planned: trials as u64, ..Counts::default() },
         merged_from: Vec::new(),
         repairs: Vec::new(),
-    };
-    RunData { settings, manifest, trials, damage: Vec::new() }
+    }
 }
 
-fn record(entry: &chimera_records::ModelEntry) -> ModelRecord {
+fn record(entry: &chimera_records::ModelEntry, backend: &str) -> ModelRecord {
     let mut record = ModelRecord {
         source: entry.source.clone(),
         variant: entry.variant.clone(),
@@ -148,7 +158,7 @@ fn record(entry: &chimera_records::ModelEntry) -> ModelRecord {
             info.layers = Some(*layers);
             info.width = Some(*width);
             info.weight_bytes_per_token = Some(parameters * 4);
-            record.info.insert("candle".into(), info);
+            record.info.insert(backend.into(), info);
         }
     }
     record

@@ -1,12 +1,8 @@
 //! TR121's analysis on runs whose truth is known.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
-
-mod common;
-
+use crate::common::{parameters, run, wobble};
 use chimera_report::{Block, Cell, Findings, Table, Verdict};
 use chimera_studies::{Study, StudyError, Tr121};
-use common::{parameters, run, wobble};
 
 fn table<'a>(findings: &'a Findings, id: &str) -> &'a Table {
     findings.tables().find(|table| table.id == id).unwrap_or_else(|| panic!("no table {id}"))
