@@ -6,6 +6,9 @@ use chimera_core::{Clock, InferenceBackend, ModelRef};
 use chimera_records::{FileRecord, ModelEntry};
 
 /// Knows every backend and every model that a design may name.
+///
+/// Its methods are called from inside [`crate::run_block`], so from inside an executor: they may block, but they must not
+/// start an executor of their own on the same thread.
 pub trait Registry {
     /// A backend by the name that designs use. Its events are stamped by `clock`.
     ///

@@ -143,6 +143,9 @@ fn a_manifest_is_replaced_whole() {
         BTreeSet::from(["design.toml", "events.jsonl", "manifest.json", "trials.jsonl"].map(str::to_owned)),
         "no draft is left"
     );
+    let draft = run.path().join("manifest.json.4242.tmp");
+    fs::write(&draft, "{").unwrap();
+    assert!(run.repair().unwrap().is_empty() && !draft.exists(), "a draft of a killed process is no record");
     fs::write(run.path().join("manifest.json"), "{\"format\":{\"major\":1,\"minor\":0},\n\"run_id\":")
         .unwrap();
     assert!(matches!(RunDir::open(run.path()), Err(RunError::Corrupt { line: 2, .. })));

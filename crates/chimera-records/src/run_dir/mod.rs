@@ -136,15 +136,22 @@ impl RunDir {
             std::io::ErrorKind::AlreadyExists => RunError::Exists { path: path.into() },
             _ => RunError::io("make", path, error),
         })?;
-        atomic::write(&path.join(DESIGN), new.design.as_bytes())?;
+        let run = RunDir { path: path.into(), manifest };
+        run.fill(new.design).inspect_err(|_| {
+            // It is ours and nothing is in it; the error that stopped it is what matters.
+            let _ = fs::remove_dir_all(path);
+        })?;
+        Ok(run)
+    }
+
+    /// Puts the files of a new run in place. The manifest comes last: a directory that has one is whole.
+    fn fill(&self, design: &str) -> Result<(), RunError> {
+        atomic::write(&self.path.join(DESIGN), design.as_bytes())?;
         for name in [TRIALS, EVENTS] {
-            let file = path.join(name);
+            let file = self.path.join(name);
             File::create_new(&file).map_err(|error| RunError::io("make", file, error))?;
         }
-        // The manifest comes last: a directory that has one is whole.
-        let run = RunDir { path: path.into(), manifest };
-        run.save()?;
-        Ok(run)
+        self.save()
     }
 
     /// Opens a run.
@@ -299,8 +306,9 @@ impl RunDir {
         read::Events::open(&self.path.join(EVENTS))
     }
 
-    /// Mends what a crash leaves: a last line that was cut off is removed, one that only lacks its end is completed.
-    /// Says what it did, in words for the manifest.
+    /// Mends what a crash leaves: a last line that was cut off is removed, one that only lacks its end is completed, and
+    /// drafts of manifests are removed. Says what it did to records, in words for the manifest. Only the process that
+    /// holds the run's lock may call it.
     ///
     /// # Errors
     /// [`RunError::Busy`] while another process writes.
@@ -309,6 +317,7 @@ impl RunDir {
         for (name, kind) in [(TRIALS, repair::Kind::Trial), (EVENTS, repair::Kind::Stamps)] {
             done.extend(repair::tail(&self.path.join(name), name, kind)?);
         }
+        atomic::remove_drafts(&self.path.join(MANIFEST))?;
         Ok(done)
     }
 }
