@@ -1,0 +1,223 @@
+//! A resident model as the engine sees it: loading from files, and forward passes from token ids to logits.
+
+use std::{any::Any, path::Path, sync::Arc};
+
+use candle_core::{Device, Tensor};
+use chimera_core::{LoadOptions, ModelInfo, Parameters};
+use chimera_engine::{EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted};
+
+use crate::{
+    arch::Network,
+    attention::{Cache, last_column},
+    config::{Architecture, Config},
+    error::LoadError,
+    file::{
+        digest,
+        gguf::{GgufFile, Value},
+        locate::Located,
+        safetensors::SafetensorsFile,
+    },
+    weights::{Tally, Weights},
+};
+
+/// Positions that one prefill step reads.
+pub(crate) const PREFILL_CHUNK: usize = 64;
+
+/// Most lanes in one batch.
+pub(crate) const MAX_BATCH: usize = 64;
+
+/// Size of GPT-2's vocabulary.
+const GPT2_VOCABULARY: usize = 50_257;
+
+/// A model that was read from its files.
+pub(crate) struct CandleModel {
+    network: Network,
+    config: Config,
+    device: Device,
+    info: ModelInfo,
+    tokenizer: Result<Arc<Tokenizer>, String>,
+}
+
+impl CandleModel {
+    /// Reads a model's files.
+    pub(crate) fn load(
+        name: &str,
+        located: &Located,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self, LoadError> {
+        match located {
+            Located::Safetensors { folder, weights } => {
+                let config = Config::from_json(&folder.join("config.json"))?;
+                let file = SafetensorsFile::open(weights)?;
+                let (network, tally) = read(Weights::safetensors(file, &config, device), &config)?;
+                let tokenizer = beside(folder, &network, &config);
+                Self::assemble(name, weights, config, network, &tally, tokenizer, options, device)
+            }
+            Located::Gguf(path) => {
+                let mut file = GgufFile::open(path)?;
+                let config = Config::from_gguf(&file)?;
+                let vocabulary = vocabulary(&mut file);
+                let (network, tally) = read(Weights::gguf(file, &config, device), &config)?;
+                let tokenizer = match vocabulary {
+                    Some(vocabulary) => Tokenizer::from_gguf(vocabulary),
+                    None => without_file(&network, &config),
+                };
+                Self::assemble(name, path, config, network, &tally, tokenizer, options, device)
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the two containers' only common step")]
+    fn assemble(
+        name: &str,
+        weights: &Path,
+        mut config: Config,
+        network: Network,
+        tally: &Tally,
+        tokenizer: Result<Tokenizer, TokenizerError>,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self, LoadError> {
+        let trained = config.context;
+        if let Some(context) = options.context {
+            config.context = (context as usize).clamp(1, trained);
+        }
+        let small = |n: usize| u32::try_from(n).ok();
+        let mut info = ModelInfo::named(name);
+        info.digest = Some(digest::of_file(weights)?);
+        info.parameters = Some(Parameters { total: tally.parameters, active: tally.parameters });
+        info.layers = small(config.layers);
+        info.width = small(config.width);
+        info.heads = small(config.heads);
+        info.kv_heads = small(config.kv_heads);
+        info.vocabulary = small(network.vocabulary());
+        info.context = small(config.context);
+        info.quantisation = tally.precision().map(str::to_owned);
+        info.weight_bytes_per_token = Some(tally.bytes_per_token);
+        let values = 2 * config.layers * config.kv_heads * config.head_dim;
+        info.kv_bytes_per_position = Some(values as u64 * size_of::<f32>() as u64);
+        let tokenizer = tokenizer.map(Arc::new).map_err(|error| error.to_string());
+        Ok(Self { network, config, device: device.clone(), info, tokenizer })
+    }
+
+    fn pass(&self, cache: &mut Cache, tokens: &[u32], wanted: Wanted) -> candle_core::Result<Vec<f32>> {
+        let lanes = cache.lanes();
+        let count = tokens.len() / lanes;
+        let ids = Tensor::from_slice(tokens, (lanes, count), &self.device)?;
+        let x = self.network.forward(&ids, cache, &self.config)?;
+        cache.advance(count);
+        let x = match wanted {
+            Wanted::None => return Ok(Vec::new()),
+            Wanted::Last => last_column(&x)?,
+            Wanted::All => x,
+        };
+        self.network.head().forward(&x)?.flatten_all()?.to_vec1()
+    }
+}
+
+fn read(mut weights: Weights<'_>, config: &Config) -> Result<(Network, Tally), LoadError> {
+    let network = Network::load(&mut weights, config)?;
+    Ok((network, weights.tally))
+}
+
+/// The tokenizer of a folder.
+fn beside(folder: &Path, network: &Network, config: &Config) -> Result<Tokenizer, TokenizerError> {
+    match std::fs::read(folder.join("tokenizer.json")) {
+        Ok(json) => Tokenizer::from_json(&json),
+        Err(_) => without_file(network, config),
+    }
+}
+
+/// The tokenizer of a model that brings none.
+fn without_file(network: &Network, config: &Config) -> Result<Tokenizer, TokenizerError> {
+    if config.architecture == Architecture::Gpt2 && network.vocabulary() == GPT2_VOCABULARY {
+        return Ok(Tokenizer::gpt2());
+    }
+    Tokenizer::bytes_only(network.vocabulary())
+}
+
+/// What the file says of its tokenizer; `None` when it has none.
+fn vocabulary(file: &mut GgufFile) -> Option<chimera_engine::tokenizer::GgufVocabulary> {
+    let key = |key: &str| format!("tokenizer.ggml.{key}");
+    let model = file.text(&key("model"))?.to_owned();
+    let id = |file: &GgufFile, k: &str| file.unsigned(&key(k)).and_then(|n| u32::try_from(n).ok());
+    let mut v = chimera_engine::tokenizer::GgufVocabulary { model, ..Default::default() };
+    v.pre = file.text(&key("pre")).map(str::to_owned);
+    v.begin = id(file, "bos_token_id");
+    v.unknown = id(file, "unknown_token_id");
+    v.add_begin = file.flag(&key("add_bos_token"));
+    v.add_space_prefix = file.flag(&key("add_space_prefix"));
+    if let Some(Value::Texts(tokens)) = file.take(&key("tokens")) {
+        v.tokens = tokens;
+    }
+    if let Some(Value::Texts(merges)) = file.take(&key("merges")) {
+        v.merges = merges;
+    }
+    if let Some(Value::Floats(scores)) = file.take(&key("scores")) {
+        v.scores = scores;
+    }
+    if let Some(Value::Integers(types)) = file.take(&key("token_type")) {
+        v.token_types = types.into_iter().map(|t| i32::try_from(t).unwrap_or(0)).collect();
+    }
+    Some(v)
+}
+
+impl LanguageModel for CandleModel {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn tokenizer(&self) -> Result<Arc<Tokenizer>, String> {
+        self.tokenizer.clone()
+    }
+
+    fn end_of_sequence(&self) -> &[u32] {
+        &self.config.end_of_sequence
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.network.vocabulary()
+    }
+
+    fn context(&self) -> usize {
+        self.config.context
+    }
+
+    fn max_batch(&self) -> usize {
+        MAX_BATCH
+    }
+
+    fn prefill_chunk(&self) -> usize {
+        PREFILL_CHUNK
+    }
+
+    fn start(&mut self, padding: &[usize], capacity: usize) -> Result<Box<dyn KvCache>, EngineError> {
+        let cache = Cache::new(&self.config, &self.device, padding, capacity).map_err(EngineError::failed)?;
+        Ok(Box::new(cache))
+    }
+
+    fn forward(
+        &mut self,
+        cache: &mut dyn KvCache,
+        tokens: &[u32],
+        wanted: Wanted,
+    ) -> Result<Logits, EngineError> {
+        let cache: &mut dyn Any = cache;
+        let cache = cache
+            .downcast_mut::<Cache>()
+            .ok_or_else(|| EngineError::failed("the cache is another engine's"))?;
+        if tokens.is_empty() || !tokens.len().is_multiple_of(cache.lanes()) {
+            let what = format!("{} tokens for {} lanes", tokens.len(), cache.lanes());
+            return Err(EngineError::failed(what));
+        }
+        if !cache.has_room_for(tokens.len() / cache.lanes()) {
+            return Err(EngineError::OutOfMemory("the cache has no room for these positions".into()));
+        }
+        let values = self.pass(cache, tokens, wanted).map_err(EngineError::failed)?;
+        match wanted {
+            Wanted::None => Ok(Logits::none()),
+            _ => Logits::new(values, self.network.vocabulary()),
+        }
+    }
+}
