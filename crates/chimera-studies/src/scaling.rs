@@ -240,8 +240,7 @@ fn slopes_per_block(points: &[ScalePoint<'_>], skip: Option<usize>) -> Result<Pe
     for block in first.per_block.keys() {
         let y: Option<Vec<f64>> = used.iter().map(|point| point.per_block.get(block).copied()).collect();
         if let Some(y) = y {
-            let fit = regression::ols(&log_x, &regression::logs(&y)?, LEVEL)?;
-            slopes.insert(*block, fit.slope.value);
+            slopes.insert(*block, regression::slope(&log_x, &regression::logs(&y)?)?);
         }
     }
     Ok(slopes)

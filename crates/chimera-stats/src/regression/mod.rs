@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use influence::{Influence, LeaveOneOut, Without, influence, leave_one_out};
 pub use multiple::{MultipleFit, multiple};
 pub use pairs_bootstrap::{DegenerateResamples, PairsBootstrap, pairs_bootstrap_slope};
-pub use simple::{LinearFit, PowerLaw, ols, power_law, wls};
+pub use simple::{LinearFit, PowerLaw, ols, power_law, slope, wls};
 pub use theil_sen::{TheilSen, theil_sen};
 
 use crate::dist::t_two_sided_p;

@@ -110,6 +110,17 @@ pub fn ols(x: &[f64], y: &[f64], level: f64) -> Result<LinearFit, StatsError> {
     fit(x, y, None, level)
 }
 
+/// The slope of [`ols`] alone, without inference: for resampling, and for one slope per block where the blocks carry the
+/// inference.
+///
+/// # Errors
+/// As [`ols`].
+pub fn slope(x: &[f64], y: &[f64]) -> Result<f64, StatsError> {
+    const WHAT: &str = "least squares";
+    check(WHAT, x, y)?;
+    in_range(WHAT, line(x, y, None)?.slope)
+}
+
 /// Weighted least squares: each point counts in proportion to its weight, which stands for 1 / variance up to a factor
 /// that the residuals settle.
 ///

@@ -25,8 +25,16 @@ pub(crate) type Law<'a> = &'a dyn Fn(&str, u32, u32) -> (f64, f64);
 
 /// Runs the plan of TR121 on a formula. Models that are not in `SHAPES` are skipped.
 pub(crate) fn run(profile: &str, law: Law<'_>) -> RunData {
+    run_blocks(profile, None, law)
+}
+
+/// The same with another number of blocks than the profile's.
+pub(crate) fn run_blocks(profile: &str, blocks: Option<u32>, law: Law<'_>) -> RunData {
     let text = Tr121.design();
-    let design = Design::parse(text).expect("the design of TR121");
+    let mut design = Design::parse(text).expect("the design of TR121");
+    if let Some(profile) = design.profile.get_mut(profile) {
+        profile.blocks = blocks.or(profile.blocks);
+    }
     let overrides = Overrides { profile: Some(profile.into()), ..Overrides::default() };
     let settings = design.resolve(&overrides).expect("the profile");
     let plan = Plan::new(&settings).expect("a plan");
