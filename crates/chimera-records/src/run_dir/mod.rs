@@ -4,6 +4,7 @@
 
 mod atomic;
 mod error;
+mod held;
 mod lines;
 mod merge;
 mod name;
@@ -13,12 +14,13 @@ mod tally;
 mod write;
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 
+use self::held::Held;
 pub use self::{
     error::RunError,
     merge::merge,
@@ -62,7 +64,7 @@ pub struct RunDir {
 /// Held by the one process that supervises a run. Dropping it, or the end of the process, gives the run free.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: File,
+    _held: Held,
 }
 
 impl RunDir {
@@ -277,8 +279,7 @@ impl RunDir {
             .append(true)
             .open(&path)
             .map_err(|error| RunError::io("open", &path, error))?;
-        try_lock(&file, &path)?;
-        Ok(RunLock { _file: file })
+        Ok(RunLock { _held: Held::take(file, &path)? })
     }
 
     /// Opens the records for appending; one writer at a time, so that the child of a supervisor that was killed cannot
@@ -320,12 +321,4 @@ impl RunDir {
         atomic::remove_drafts(&self.path.join(MANIFEST))?;
         Ok(done)
     }
-}
-
-/// Takes a file's lock or says that somebody else has it.
-fn try_lock(file: &File, path: &Path) -> Result<(), RunError> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => RunError::Busy { path: path.into() },
-        TryLockError::Error(error) => RunError::io("lock", path, error),
-    })
 }

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::{RunError, try_lock};
+use super::{RunError, held::Held};
 use crate::{TokenStamps, Trial};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +26,13 @@ impl Kind {
 
 /// Removes or completes a last line that lacks its end; says what it did.
 pub(super) fn tail(path: &Path, name: &str, kind: Kind) -> Result<Option<String>, RunError> {
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .append(true)
         .open(path)
         .map_err(|error| RunError::io("open", path, error))?;
-    try_lock(&file, path)?;
-    let (offset, tail) = last_line(&mut file).map_err(|error| RunError::io("read", path, error))?;
+    let mut held = Held::take(file, path)?;
+    let (offset, tail) = last_line(held.file()).map_err(|error| RunError::io("read", path, error))?;
     if tail.is_empty() {
         return Ok(None);
     }
@@ -47,7 +47,7 @@ pub(super) fn tail(path: &Path, name: &str, kind: Kind) -> Result<Option<String>
         file.sync_data()?;
         Ok(done)
     };
-    mend(&mut file).map(Some).map_err(|error| RunError::io("repair", path, error))
+    mend(held.file()).map(Some).map_err(|error| RunError::io("repair", path, error))
 }
 
 /// What follows the last line end, and where it begins.

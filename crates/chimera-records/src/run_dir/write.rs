@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{EVENTS, RunError, TRIALS, try_lock};
+use super::{EVENTS, RunError, TRIALS, held::Held};
 use crate::{TokenStamps, Trial};
 
 /// The one writer of a run's records.
@@ -21,8 +21,8 @@ pub struct TrialWriter {
 
 impl TrialWriter {
     pub(super) fn open(run: &Path) -> Result<Self, RunError> {
-        let trials = Appender::open(run.join(TRIALS), true)?;
-        let events = Appender::open(run.join(EVENTS), false)?;
+        let trials = Appender::open(run.join(TRIALS))?;
+        let events = Appender::open(run.join(EVENTS))?;
         Ok(Self { trials, events })
     }
 
@@ -56,25 +56,22 @@ impl TrialWriter {
 #[derive(Debug)]
 struct Appender {
     path: PathBuf,
-    file: File,
+    held: Held,
     length: u64,
     buffer: Vec<u8>,
 }
 
 impl Appender {
-    /// Opens an existing file. The lock of the trials stands for both files.
-    fn open(path: PathBuf, lock: bool) -> Result<Self, RunError> {
-        let mut file = OpenOptions::new()
+    fn open(path: PathBuf) -> Result<Self, RunError> {
+        let file = OpenOptions::new()
             .read(true)
             .append(true)
             .open(&path)
             .map_err(|error| RunError::io("open", &path, error))?;
-        if lock {
-            try_lock(&file, &path)?;
-        }
-        let length = ends_with_a_line(&mut file).map_err(|error| RunError::io("read", &path, error))?;
+        let mut held = Held::take(file, &path)?;
+        let length = ends_with_a_line(held.file()).map_err(|error| RunError::io("read", &path, error))?;
         match length {
-            Some(length) => Ok(Self { path, file, length, buffer: Vec::with_capacity(4096) }),
+            Some(length) => Ok(Self { path, held, length, buffer: Vec::with_capacity(4096) }),
             None => Err(RunError::Unrepaired { path }),
         }
     }
@@ -84,7 +81,7 @@ impl Appender {
         let written =
             serde_json::to_writer(&mut self.buffer, record).map_err(io::Error::from).and_then(|()| {
                 self.buffer.push(b'\n');
-                write_whole(&mut self.file, &self.buffer)
+                write_whole(self.held.file(), &self.buffer)
             });
         match written {
             Ok(()) => {
@@ -93,14 +90,14 @@ impl Appender {
             }
             Err(error) => {
                 // Take back the part that was written. If even that fails, the repair of a resume does it.
-                let _ = self.file.set_len(self.length);
+                let _ = self.held.file().set_len(self.length);
                 Err(RunError::io("append to", &self.path, error))
             }
         }
     }
 
     fn sync(&mut self) -> Result<(), RunError> {
-        match self.file.sync_data() {
+        match self.held.file().sync_data() {
             // Files that are no files (a device in a test) have nothing to force.
             Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
                 Err(RunError::io("sync", &self.path, error))
