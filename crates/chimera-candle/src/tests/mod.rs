@@ -7,7 +7,7 @@ mod parity;
 
 use candle_core::Device;
 use chimera_core::{LoadOptions, ModelRef};
-use chimera_engine::{KvCache, LanguageModel, Sampler, Wanted};
+use chimera_engine::{LanguageModel, Sampler, Wanted};
 use chimera_zoo::{ModelFiles, Variant, Zoo};
 
 use crate::{error::LoadError, file::locate::locate, model::CandleModel};

@@ -1,0 +1,26 @@
+//! The behaviour suite on a small Llama.
+
+mod common;
+
+use chimera_candle::CandleBackend;
+use chimera_conformance::{Fixture, MultiByte, conformance_suite};
+use chimera_zoo::Variant;
+
+const MODEL: &str = "llama-0.1m";
+
+fn fixture() -> Fixture {
+    let files = common::files(MODEL, Variant::F32Safetensors);
+    let json =
+        std::fs::read(files.tokenizer.expect("the model has a tokenizer")).expect("a readable tokenizer");
+    let tokenizer = chimera_engine::Tokenizer::from_json(&json).expect("a known tokenizer");
+    // The model's tokens are mostly parts of words: it may take some hundred before one is a whole character.
+    Fixture::new(MODEL, MultiByte::decodes(move |ids| tokenizer.decode(ids)))
+}
+
+conformance_suite! {
+    backend: |fixture| CandleBackend::builder(fixture.clock())
+        .models_dir(common::models_dir(MODEL, Variant::F32Safetensors))
+        .build(),
+    fixture: fixture,
+    block_on: futures_executor::block_on,
+}
