@@ -3,6 +3,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
+use chimera_candle::CandleBackend;
 use chimera_core::{BackendId, Clock, InferenceBackend};
 use chimera_harness::{FoundModel, Missing, Registry, RegistryError};
 use chimera_records::{FileRecord, ModelEntry};
@@ -107,6 +108,7 @@ fn provenance(files: &ModelFiles) -> String {
 impl Registry for Lab {
     fn backend(&self, id: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn InferenceBackend>, RegistryError> {
         match id {
+            "candle" => Ok(Arc::new(CandleBackend::builder(clock).id(BackendId::new(id)).build())),
             "sim" => Ok(Arc::new(simulator(self.block, clock))),
             _ => Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") }),
         }

@@ -57,9 +57,15 @@ fn trial_ids(run: &Path) -> Vec<u64> {
 fn a_run_leaves_everything_that_is_promised() {
     let dir = tempfile::tempdir().unwrap();
     let run = smoke(dir.path(), &[]);
-    for name in
-        ["design.toml", "manifest.json", "trials.jsonl", "events.jsonl", "findings.json", "report.md", "report.html"]
-    {
+    for name in [
+        "design.toml",
+        "manifest.json",
+        "trials.jsonl",
+        "events.jsonl",
+        "findings.json",
+        "report.md",
+        "report.html",
+    ] {
         assert!(fs::metadata(run.join(name)).expect(name).len() > 0, "{name} is empty");
     }
     assert!(run.join("tables/exponents.csv").is_file() && run.join("plots/scaling-decode.svg").is_file());
@@ -148,7 +154,8 @@ fn a_newer_run_is_refused_and_a_cut_line_is_mended() {
     assert!((0..60).all(|id| ids.contains(&id)), "{ids:?}");
     assert_eq!(manifest(&run)["status"], "complete");
 
-    let newer = fs::read_to_string(run.join("manifest.json")).unwrap().replacen("\"major\": 1", "\"major\": 2", 1);
+    let newer =
+        fs::read_to_string(run.join("manifest.json")).unwrap().replacen("\"major\": 1", "\"major\": 2", 1);
     fs::write(run.join("manifest.json"), newer).unwrap();
     let output = tr121(&["--run", run.to_str().unwrap(), "--stage", "analyse"]);
     assert_eq!(output.status.code(), Some(4));
@@ -159,7 +166,17 @@ fn a_newer_run_is_refused_and_a_cut_line_is_mended() {
 fn a_killed_run_is_resumed_to_the_same_plan() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = Command::new(PROGRAM)
-        .args(["tr121", "--profile", "default", "--backend", "sim", "--model", "gpt2-100m", "--model", "gpt2-75m"])
+        .args([
+            "tr121",
+            "--profile",
+            "default",
+            "--backend",
+            "sim",
+            "--model",
+            "gpt2-100m",
+            "--model",
+            "gpt2-75m",
+        ])
         .args(["--out", dir.path().to_str().unwrap()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -181,7 +198,11 @@ fn a_killed_run_is_resumed_to_the_same_plan() {
     assert_eq!(manifest["status"], "complete");
     let mut ids = trial_ids(run);
     ids.dedup();
-    assert_eq!(ids.len() as u64, manifest["counts"]["planned"].as_u64().unwrap(), "every trial has its record");
+    assert_eq!(
+        ids.len() as u64,
+        manifest["counts"]["planned"].as_u64().unwrap(),
+        "every trial has its record"
+    );
 }
 
 #[test]
@@ -208,8 +229,14 @@ fn shards_join_to_the_whole_and_other_plans_are_refused() {
 
     let other = smoke(&dir.path().join("other"), &["--model", "gpt2-5m"]);
     let refused = dir.path().join("refused");
-    let output =
-        chimera(&["runs", "merge", "--out", refused.to_str().unwrap(), one.to_str().unwrap(), other.to_str().unwrap()]);
+    let output = chimera(&[
+        "runs",
+        "merge",
+        "--out",
+        refused.to_str().unwrap(),
+        one.to_str().unwrap(),
+        other.to_str().unwrap(),
+    ]);
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains("plan"), "{}", text(&output.stderr));
     assert!(!refused.exists());
