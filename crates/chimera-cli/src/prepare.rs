@@ -7,14 +7,15 @@ use chimera_records::{ModelEntry, Settings};
 use chimera_zoo::{FetchEvent, FetchOptions};
 
 use crate::{
-    exit::{USAGE, WithExit},
+    exit::{FILES, WithExit},
     registry::Lab,
 };
 
-/// Makes or fetches every model that the settings ask for on a backend that needs files.
+/// Makes or fetches every model that the settings ask for on a backend that needs files, and compares every file with its
+/// recorded SHA-256: a digest in a manifest must be that of the weights that ran.
 ///
 /// # Errors
-/// A model that is not optional and cannot be had.
+/// A model that is not optional and cannot be had, or a file that is not what it was.
 pub fn models(lab: &Lab, settings: &Settings, offline: bool) -> anyhow::Result<()> {
     let design = &settings.design;
     let needed: BTreeSet<&str> = design
@@ -28,7 +29,7 @@ pub fn models(lab: &Lab, settings: &Settings, offline: bool) -> anyhow::Result<(
             Ok(()) => {}
             Err(reason) if entry.optional => eprintln!("model {}: left out: {reason}", entry.id),
             Err(reason) => {
-                return Err(anyhow::anyhow!("model {}: {reason}", entry.id)).exit(USAGE);
+                return Err(anyhow::anyhow!("model {}: {reason}", entry.id)).exit(FILES);
             }
         }
     }
@@ -40,7 +41,8 @@ fn model(lab: &Lab, entry: &ModelEntry, offline: bool) -> Result<(), String> {
         let options = FetchOptions { offline, ..FetchOptions::default() };
         lab.zoo().fetch(&entry.source, &options, &mut tell).map_err(|error| error.to_string())?;
     }
-    lab.files(&entry.source, &entry.variant).map(drop).map_err(|missing| missing.reason)
+    let files = lab.files(&entry.source, &entry.variant).map_err(|missing| missing.reason)?;
+    files.verify().map_err(|error| error.to_string())
 }
 
 /// Says what a fetch is about to do: licence and size come before the download.

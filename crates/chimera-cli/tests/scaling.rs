@@ -241,3 +241,85 @@ fn shards_join_to_the_whole_and_other_plans_are_refused() {
     assert!(text(&output.stderr).contains("plan"), "{}", text(&output.stderr));
     assert!(!refused.exists());
 }
+
+#[test]
+fn ctrl_c_stops_cleanly_and_the_run_goes_on_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args([
+            "tr121",
+            "--profile",
+            "default",
+            "--backend",
+            "sim",
+            "--model",
+            "gpt2-100m",
+            "--model",
+            "gpt2-75m",
+        ])
+        .args(["--out", dir.path().to_str().unwrap()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("block 1:")), "no block ended");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    if !sent.is_ok_and(|status| status.success()) {
+        println!("SKIP: this system has no `kill` to send an interrupt with");
+        child.kill().unwrap();
+        return;
+    }
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(rest.iter().any(|line| line.contains("--resume")), "{rest:?}");
+    let found = runs(dir.path());
+    let [run] = found.as_slice() else { panic!("one run, not {found:?}") };
+    assert_eq!(manifest(run)["status"], "cancelled");
+    let output = tr121(&["--resume", run.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(manifest(run)["status"], "complete");
+}
+
+#[test]
+fn a_model_file_that_changed_is_refused_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let zoo = dir.path().join("zoo");
+    let out = dir.path().join("runs");
+    let run = || {
+        Command::new(PROGRAM)
+            .args(["tr121", "--profile", "smoke", "--model", "tiny-gpt2", "--out", out.to_str().unwrap()])
+            .env("CHIMERA_ZOO", &zoo)
+            .output()
+            .unwrap()
+    };
+    let output = run();
+    // One model gives no fit, but its latencies are a report.
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let mut open = vec![zoo.clone()];
+    let mut weights = None;
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.ends_with("model.safetensors") {
+                weights = Some(path);
+            }
+        }
+    }
+    let weights = weights.expect("the weights");
+    let good = fs::read(&weights).unwrap();
+    // One bit, the size unchanged; then half a file.
+    let mut flipped = good.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for bad in [flipped.as_slice(), &good[..good.len() / 2]] {
+        fs::write(&weights, bad).unwrap();
+        let output = run();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{said}");
+        assert!(said.contains("model.safetensors") && said.contains("delete"), "{said}");
+    }
+    assert_eq!(runs(&out).len(), 1, "nothing was run on a bad file");
+}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use chimera_core::ModelInfo;
-use chimera_records::{Flag, Manifest, Metric, Settings, Trial, TrialRole};
+use chimera_records::{Flag, Manifest, Metric, ModelEntry, Settings, Trial, TrialRole};
 
 /// A run as an analysis sees it.
 #[derive(Debug, Clone)]
@@ -21,6 +21,14 @@ pub struct RunData {
     pub trials: Vec<Trial>,
     /// What was wrong with the records, in words (a truncated last line, for instance).
     pub damage: Vec<String>,
+}
+
+impl RunData {
+    /// Models that some grid of the settings asks for, in the design's order.
+    pub fn asked_models(&self) -> impl Iterator<Item = &ModelEntry> {
+        let design = &self.settings.design;
+        design.model.iter().filter(|entry| design.grid.iter().any(|grid| grid.model.contains(&entry.id)))
+    }
 }
 
 /// What is compared as a whole: a backend with a thread count.
@@ -124,11 +132,11 @@ impl<'a> Index<'a> {
         arms.into_iter().collect()
     }
 
-    /// Models of the design, in its order, with what the backend of `arm` reported.
+    /// Models that the settings ask for, in the design's order, with what the backend of `arm` reported.
     #[must_use]
     pub fn models(&self, arm: Arm<'_>) -> Vec<ModelFacts<'a>> {
-        let models = self.run.settings.design.model.iter();
-        models
+        self.run
+            .asked_models()
             .map(|entry| {
                 let record = self.run.manifest.models.get(&entry.id);
                 let info = record.and_then(|record| record.info.get(arm.backend));

@@ -38,8 +38,8 @@ fn starts(index: &Index<'_>, arm: Arm<'_>) -> Result<Table, StudyError> {
     let at = || StudyError::at("cold start");
     let mut table = Table::new("starts", "Process start and model load")
         .caption(
-            "Geometric mean over blocks, t interval on logarithms. Loads read files that the operating system may hold in \
-             memory: this is not a load from a cold disk.",
+            "Geometric mean over blocks, t interval on logarithms. A load holds the weights and the tokenizer. It reads files that the operating system may have in \
+             memory: it is not a load from a cold disk.",
         )
         .column(Column::text("what", "What"))
         .column(Column::text("model", "Model"))

@@ -85,7 +85,7 @@ fn models(index: &Index<'_>) -> Table {
         .column(Column::number("bytes", "Bytes per token", "B"))
         .column(Column::text("origin", "Origin"))
         .column(Column::text("digest", "Digest"));
-    for entry in &design_models(run) {
+    for entry in run.asked_models() {
         let record = run.manifest.models.get(entry.id.as_str());
         let info = record.and_then(|record| record.info.values().next());
         let why = record.and_then(|r| r.obstacle.as_deref()).unwrap_or("not loaded in this run");
@@ -106,16 +106,6 @@ fn models(index: &Index<'_>) -> Table {
         ]);
     }
     table
-}
-
-/// Models that the settings really ask for, in the design's order.
-fn design_models(run: &RunData) -> Vec<&chimera_records::ModelEntry> {
-    let design = &run.settings.design;
-    design
-        .model
-        .iter()
-        .filter(|entry| design.grid.iter().any(|grid| grid.model.contains(&entry.id)))
-        .collect()
 }
 
 fn scenarios(index: &Index<'_>) -> Table {
