@@ -20,10 +20,12 @@
 mod dist;
 mod error;
 mod estimate;
+mod noncentral;
 mod sample;
 mod summary;
 
 pub mod bootstrap;
+pub mod effect;
 pub mod hypothesis;
 pub mod intervals;
 pub mod models;

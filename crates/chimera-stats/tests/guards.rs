@@ -1,6 +1,6 @@
 //! When a test speaks and when it does not: too few values, no noise, ranks that cannot reach an alpha; and what it says
 //! of many A/A comparisons and of many true differences.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 mod support;
 

@@ -82,7 +82,8 @@ pub(super) fn approximate(
 }
 
 /// The law of the sum of a random subset of fixed size, by the shift algorithm: weights of every sum, largest total 1.
-pub(super) struct SubsetSums {
+#[derive(Debug)]
+pub(crate) struct SubsetSums {
     weights: Vec<f64>,
     total: f64,
     /// Sums are multiples of this above `offset`.
@@ -90,7 +91,7 @@ pub(super) struct SubsetSums {
 }
 
 impl SubsetSums {
-    pub(super) fn new(scores: &[u64], size: usize) -> Self {
+    pub(crate) fn new(scores: &[u64], size: usize) -> Self {
         // Without ties all doubled ranks are even: half the table holds them.
         let divisor = scores.iter().copied().fold(0, gcd).max(1);
         let scores: Vec<usize> = scores.iter().map(|s| (s / divisor) as usize).collect();
@@ -119,7 +120,7 @@ impl SubsetSums {
     }
 
     /// The law of the sum of a random subset of any size.
-    pub(super) fn any_size(scores: &[u64]) -> Self {
+    pub(crate) fn any_size(scores: &[u64]) -> Self {
         let divisor = scores.iter().copied().fold(0, gcd).max(1);
         let scores: Vec<usize> = scores.iter().map(|s| (s / divisor) as usize).collect();
         let mut weights = vec![0.0; scores.iter().sum::<usize>() + 1];
@@ -140,6 +141,19 @@ impl SubsetSums {
         let at = (sum / self.divisor) as usize;
         let share = |weights: &[f64]| weights.iter().sum::<f64>() / self.total;
         alternative.p(share(&self.weights[..=at]), share(&self.weights[at..]))
+    }
+
+    /// Largest k with P(sum - least sum <= k - 1) <= tail: how many order statistics lie beyond a limit.
+    pub(crate) fn largest_below(&self, tail: f64, least: usize) -> usize {
+        let least = least / self.divisor as usize;
+        let mut below = 0.0;
+        self.weights[least..]
+            .iter()
+            .take_while(|w| {
+                below += **w / self.total;
+                below <= tail
+            })
+            .count()
     }
 
     /// p of the most extreme sum that exists.

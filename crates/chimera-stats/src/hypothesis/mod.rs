@@ -3,7 +3,12 @@
 //! arrangement of the data could reach that alpha, it refuses and says why. Size and direction of a difference are not
 //! here but in [`crate::effect`].
 
+mod anova;
+mod brunner_munzel;
+mod contingency;
+mod friedman;
 mod kolmogorov;
+mod kruskal;
 mod mann_whitney;
 mod multiplicity;
 mod outcome;
@@ -14,16 +19,21 @@ mod t;
 mod tost;
 mod wilcoxon;
 
-mod brunner_munzel;
-
+pub(crate) use anova::Between;
+pub use anova::{brown_forsythe, levene, one_way_anova, welch_anova};
 pub use brunner_munzel::brunner_munzel;
+pub use contingency::{CountTest, chi_squared, chi_squared_fit, fisher_exact};
+pub use friedman::{PostHoc, friedman, friedman_conover};
 pub use kolmogorov::kolmogorov_smirnov;
+pub use kruskal::kruskal_wallis;
+pub(crate) use mann_whitney::SubsetSums;
 pub use mann_whitney::mann_whitney;
 pub use multiplicity::{benjamini_hochberg, holm};
 pub use outcome::{Alternative, Decision, Null, RankNull, Refusal, Test};
 pub use permutation::{permutation, permutation_paired};
 pub use sign::{sign, sign_paired};
 pub use single::{minimum_detectable, t_test_from};
+pub(crate) use t::{Contrast, differences};
 pub use t::{one_sample_t, paired_t, student_t, welch_t};
 pub use tost::{
     Equivalence, Margin, equivalent_mean, equivalent_paired, equivalent_paired_ratio, equivalent_ratio,
