@@ -205,7 +205,7 @@ impl<'a> Scaling<'a> {
 }
 
 /// Per block the geometric mean over scenarios; a block that lacks one of them is left out.
-fn geometric_over_scenarios(
+pub(crate) fn geometric_over_scenarios(
     index: &Index<'_>,
     selection: &Selection<'_>,
     model: &str,

@@ -70,6 +70,7 @@ impl Study for Tr121 {
             )
             .collect();
 
+        let selection = Selection { arm, scenarios: natural.clone(), batch: 1, budget };
         let mut draft = Draft::new(self.id(), format!("TR121: {}", run.settings.design.title));
         draft = context::provenance(draft, run);
         draft = draft
@@ -77,7 +78,7 @@ impl Study for Tr121 {
             .section(latency::section(&index, budget)?)
             .section(growth::section(&main, &others)?)
             .section(architecture::section(&main, &mut estimands)?)
-            .section(regime::section(&regimes, run.manifest.host.memory_read_rate)?)
+            .section(regime::section(&index, &selection, &regimes, run.manifest.host.memory_read_rate)?)
             .section(fraction::section(&index, arm, FAMILY, budget, &mut estimands)?)
             .section(cold::section(&index, arm, FAMILY, &mut estimands)?);
         if let Some(price) = &run.settings.design.capacity {

@@ -4,8 +4,10 @@
 use chimera_report::{Cell, Column, NoteKind, Section, Table};
 use chimera_stats::models::{Comparison, Form};
 
-use super::{digits, growth};
-use crate::{PhaseMetric, Scaling, StudyError};
+use super::{cell, digits, geometric, growth};
+use crate::{
+    Index, PerBlock, PhaseMetric, Scaling, Selection, StudyError, scaling::geometric_over_scenarios,
+};
 
 /// Predicted share of an offset above which a model counts as dominated by overhead.
 const OVERHEAD: f64 = 0.5;
@@ -120,11 +122,14 @@ fn percent(share: f64) -> String {
     format!("{} %", digits(share * 100.0))
 }
 
-/// The section for all scalings of one arm, each with a label and its mean prompt length.
+/// The section for all scalings of one arm, each with a label and its mean prompt length; `selection` says from which
+/// cells the models are held against the memory roof.
 ///
 /// # Errors
 /// A statistic that refused its input.
 pub fn section(
+    index: &Index<'_>,
+    selection: &Selection<'_>,
     scalings: &[(String, &Scaling<'_>, Option<f64>)],
     memory_read_rate: Option<f64>,
 ) -> Result<Section, StudyError> {
@@ -157,7 +162,7 @@ pub fn section(
         ))
         .table(table);
     section = match memory_read_rate {
-        Some(rate) => section.table(roofline(scalings, rate)),
+        Some(rate) => section.table(roofline(index, selection, rate)?),
         None => section.note(
             NoteKind::Limit,
             "The memory reading rate of this machine was not measured, so no roof can be given.",
@@ -166,27 +171,46 @@ pub fn section(
     Ok(section)
 }
 
-fn roofline(scalings: &[(String, &Scaling<'_>, Option<f64>)], rate: f64) -> Table {
+/// Every model of the arm against the roof, those outside the fits too.
+fn roofline(index: &Index<'_>, selection: &Selection<'_>, rate: f64) -> Result<Table, StudyError> {
     let mut table = Table::new("roofline", "Decode against the memory roof")
         .caption(format!(
-            "Roof: {} B/s, the rate at which all cores together read memory, measured at the start of the run. Weights \
-             only; the KV cache is small at these lengths. A model that fits into the cache can exceed the roof.",
-            digits(rate)
+            "Roof: {}, the rate at which all cores together read memory, measured at the start of the run. Decode: geometric \
+             mean over the prompts {}, interval over blocks. Weights only; the KV cache is small at these lengths. A model \
+             that fits into the cache can exceed the roof.",
+            chimera_report::show_number(rate, "B/s"),
+            selection.scenarios.join(", ")
         ))
         .column(Column::text("model", "Model"))
+        .column(Column::text("weights", "Weights"))
         .column(Column::number("bytes", "Bytes per token", "B"))
-        .column(Column::number("rate", "Weights read per second", "B/s"))
+        .column(Column::number("tokens", "Decode", "tok/s"))
+        .column(Column::number("rate", "Weights read", "GB/s"))
         .column(Column::number("share", "Share of the roof", "%"));
-    let decode = scalings.iter().find(|(_, scaling, _)| scaling.phase == PhaseMetric::Decode);
-    for point in decode.map(|(_, scaling, _)| scaling.points.as_slice()).unwrap_or_default() {
-        let why = "the backend does not report it";
-        let reading = point.model.bytes_per_token.map(|bytes| bytes / point.estimate.point);
+    for model in index.models(selection.arm) {
+        let per_token = geometric_over_scenarios(index, selection, model.id, PhaseMetric::Decode.metric());
+        if per_token.is_empty() {
+            continue;
+        }
+        let why = "the backend does not report the bytes";
+        let at = || StudyError::at(format!("memory roof of {}", model.id));
+        let scaled = |factor: f64| {
+            let rates: PerBlock =
+                per_token.iter().map(|(block, seconds)| (*block, factor / seconds)).collect();
+            geometric(&rates).map_err(at())
+        };
+        let read = |unit: f64| {
+            model.bytes_per_token.map(|bytes| scaled(bytes / unit)).transpose().map(Option::flatten)
+        };
+        let weights = index.run().settings.design.model(model.id).map_or("", |entry| &entry.variant);
         table.push_row([
-            point.model.id.into(),
-            Cell::or_missing(point.model.bytes_per_token, why),
-            Cell::or_missing(reading, why),
-            Cell::or_missing(reading.map(|r| r / rate * 100.0), why),
+            model.id.into(),
+            weights.into(),
+            Cell::or_missing(model.bytes_per_token, why),
+            cell(scaled(1.0)?, "no block"),
+            cell(read(1e9)?, why),
+            cell(read(rate / 100.0)?, why),
         ]);
     }
-    table
+    Ok(table)
 }
