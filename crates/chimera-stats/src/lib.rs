@@ -30,11 +30,14 @@ pub mod hypothesis;
 pub mod intervals;
 pub mod models;
 pub mod pcg64;
+pub mod power;
 pub mod quantile;
 pub mod random;
 pub mod rank;
 pub mod ratio;
 pub mod regression;
+pub mod two_level;
+pub mod variance;
 
 pub use error::StatsError;
 pub use estimate::{Estimate, Interval};

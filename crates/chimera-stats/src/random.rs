@@ -1,4 +1,5 @@
-//! Seeded choice of indices for resampling. Not a general source of randomness: nothing here draws a distribution.
+//! Seeded choice of indices for resampling. Not a general source of randomness: beside indices it gives
+//! the crate's own simulations normal values.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
@@ -81,6 +82,60 @@ impl Indices {
                     }
                 }
             }
+        }
+    }
+
+    /// Sum of a resample of `from` as large as itself. Two indices come from each 64-bit draw, which makes this twice as
+    /// fast as drawing them one by one.
+    pub(crate) fn sum(&mut self, from: &[f64]) -> f64 {
+        let n = from.len();
+        let Self::Xoshiro(rng) = self else {
+            return (0..n).map(|_| from[self.below(n)]).sum();
+        };
+        let threshold = (n as u32).wrapping_neg() % n as u32;
+        // Lemire's method on 32 bits; the rejected draws are fewer than n in 2^32.
+        let index = |half: u32| {
+            let product = u64::from(half) * n as u64;
+            (product as u32 >= threshold).then_some((product >> 32) as usize)
+        };
+        let (mut even, mut odd) = (0.0, 0.0);
+        let mut left = n;
+        while left >= 2 {
+            let both = rng.next_u64();
+            if let (Some(i), Some(j)) = (index(both as u32), index((both >> 32) as u32)) {
+                even += from[i];
+                odd += from[j];
+                left -= 2;
+            }
+        }
+        while left > 0 {
+            if let Some(i) = index((rng.next_u64() >> 32) as u32) {
+                even += from[i];
+                left -= 1;
+            }
+        }
+        even + odd
+    }
+
+    /// A uniform value strictly between 0 and 1.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        let bits = match self {
+            Self::Xoshiro(rng) => rng.next_u64(),
+            Self::Numpy(rng) => rng.next_u64(),
+        };
+        ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    /// A standard normal value (Box and Muller's cosine; the sine is let go).
+    pub(crate) fn normal(&mut self) -> f64 {
+        let (u, v) = (self.uniform(), self.uniform());
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+
+    /// To a stream that no earlier one reaches; numpy's generator stays where it is.
+    pub(crate) fn jump(&mut self) {
+        if let Self::Xoshiro(rng) = self {
+            rng.jump();
         }
     }
 

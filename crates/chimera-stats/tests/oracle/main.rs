@@ -2,6 +2,7 @@
 //! that computed them. Statistics agree to 1e-9 relative, p-values to 1e-8.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
+mod design;
 mod effects;
 mod groups;
 mod hypotheses;
