@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -162,9 +162,8 @@ fn a_newer_run_is_refused_and_a_cut_line_is_mended() {
     assert!(text(&output.stderr).contains("2.0"), "{}", text(&output.stderr));
 }
 
-#[test]
-fn a_killed_run_is_resumed_to_the_same_plan() {
-    let dir = tempfile::tempdir().unwrap();
+/// A run on the simulator whose first block has ended, with the rest of what it says.
+fn under_way(parent: &Path) -> (Child, impl Iterator<Item = std::io::Result<String>>) {
     let mut child = Command::new(PROGRAM)
         .args([
             "tr121",
@@ -177,19 +176,33 @@ fn a_killed_run_is_resumed_to_the_same_plan() {
             "--model",
             "gpt2-75m",
         ])
-        .args(["--out", dir.path().to_str().unwrap()])
+        .args(["--out", parent.to_str().unwrap()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The first line of a block says that trials are on disk; then the supervisor dies without a word.
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().starts_with("block 1:")), "no block ended");
+    (child, lines)
+}
+
+/// The one run under a folder.
+fn only_run(parent: &Path) -> PathBuf {
+    let found = runs(parent);
+    let [run] = found.as_slice() else { panic!("one run, not {found:?}") };
+    run.clone()
+}
+
+#[test]
+fn a_killed_run_is_resumed_to_the_same_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    // The supervisor dies without a word.
+    let (mut child, _lines) = under_way(dir.path());
     child.kill().unwrap();
     child.wait().unwrap();
-    let found = runs(dir.path());
-    let [run] = found.as_slice() else { panic!("one run, not {found:?}") };
+    let run = only_run(dir.path());
+    let run = run.as_path();
     let kept = trial_ids(run);
     assert!(!kept.is_empty());
     let output = tr121(&["--resume", run.to_str().unwrap()]);
@@ -245,26 +258,7 @@ fn shards_join_to_the_whole_and_other_plans_are_refused() {
 #[test]
 fn ctrl_c_stops_cleanly_and_the_run_goes_on_later() {
     let dir = tempfile::tempdir().unwrap();
-    let mut child = Command::new(PROGRAM)
-        .args([
-            "tr121",
-            "--profile",
-            "default",
-            "--backend",
-            "sim",
-            "--model",
-            "gpt2-100m",
-            "--model",
-            "gpt2-75m",
-        ])
-        .args(["--out", dir.path().to_str().unwrap()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().starts_with("block 1:")), "no block ended");
+    let (mut child, lines) = under_way(dir.path());
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     if !sent.is_ok_and(|status| status.success()) {
         println!("SKIP: this system has no `kill` to send an interrupt with");
@@ -274,8 +268,8 @@ fn ctrl_c_stops_cleanly_and_the_run_goes_on_later() {
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(rest.iter().any(|line| line.contains("--resume")), "{rest:?}");
-    let found = runs(dir.path());
-    let [run] = found.as_slice() else { panic!("one run, not {found:?}") };
+    let run = only_run(dir.path());
+    let run = run.as_path();
     assert_eq!(manifest(run)["status"], "cancelled");
     let output = tr121(&["--resume", run.to_str().unwrap()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
