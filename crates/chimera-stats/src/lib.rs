@@ -25,6 +25,7 @@ mod sample;
 mod summary;
 
 pub mod bootstrap;
+pub mod censored;
 pub mod effect;
 pub mod hypothesis;
 pub mod intervals;
@@ -36,6 +37,8 @@ pub mod random;
 pub mod rank;
 pub mod ratio;
 pub mod regression;
+pub mod robust;
+pub mod series;
 pub mod two_level;
 pub mod variance;
 

@@ -10,6 +10,7 @@ mod one_sample;
 mod published;
 mod ranks_and_rivals;
 mod regression;
+mod series;
 
 use std::path::{Path, PathBuf};
 

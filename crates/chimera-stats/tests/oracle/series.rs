@@ -1,0 +1,69 @@
+use chimera_stats::censored::KaplanMeier;
+use chimera_stats::{Sample, robust, series};
+
+use crate::{cases, close, close_interval, num, nums};
+
+#[test]
+fn robust_means_agree() {
+    for case in cases("robust.json") {
+        let name = &case["name"];
+        let values = nums(&case["values"]);
+        let sample = Sample::new(&values, "block").unwrap();
+        for cut in case["cuts"].as_array().unwrap() {
+            let share = num(&cut["share"]);
+            let trimmed = robust::trimmed_mean(sample, share, 0.95).unwrap();
+            close(name, "trimmed", trimmed.point, num(&cut["trimmed"]), 0.0);
+            let winsorised = robust::winsorised_mean(sample, share).unwrap();
+            close(name, "winsorised", winsorised, num(&cut["winsorised"]), 0.0);
+            match &cut["interval"] {
+                serde_json::Value::Null => assert_eq!(trimmed.interval, None, "{name}, {share}"),
+                interval => close_interval(name, "trimmed", trimmed.interval, &nums(interval), trimmed.point),
+            }
+        }
+    }
+}
+
+#[test]
+fn censored_quantiles_agree() {
+    for case in cases("censored.json") {
+        let name = &case["name"];
+        let times = nums(&case["times"]);
+        let finished: Vec<bool> = serde_json::from_value(case["finished"].clone()).unwrap();
+        let fit = KaplanMeier::new(Sample::new(&times, "request").unwrap(), &finished).unwrap();
+        assert_eq!(fit.censored, finished.iter().filter(|f| !**f).count(), "{name}");
+        let (at, survival) = (nums(&case["at"]), nums(&case["survival"]));
+        assert_eq!(fit.steps.len(), at.len(), "{name}");
+        for (step, (at, survival)) in fit.steps.iter().zip(at.into_iter().zip(survival)) {
+            assert_eq!(step.time, at, "{name}");
+            close(name, "survival", step.survival, survival, 1.0);
+            assert_eq!(fit.survival_at(at), step.survival, "{name}");
+        }
+        for quantile in case["quantiles"].as_array().unwrap() {
+            let got = fit.quantile(num(&quantile[0]), 0.95).unwrap();
+            let limit = |i: usize| quantile[i].as_f64();
+            assert_eq!(got.as_ref().map(|e| e.point), limit(1), "{name}: {quantile}");
+            if let Some(got) = got {
+                let expected = limit(2).zip(limit(3));
+                assert_eq!(got.interval.map(|i| (i.low, i.high)), expected, "{name}: {quantile}");
+            }
+        }
+    }
+}
+
+#[test]
+fn dependence_agrees() {
+    for case in cases("dependence.json") {
+        let name = &case["name"];
+        let values = nums(&case["values"]);
+        let sample = Sample::new(&values, "request").unwrap();
+        let expected = nums(&case["acf"]);
+        let got = series::autocorrelation(sample, expected.len() - 1).unwrap();
+        for (got, expected) in got.into_iter().zip(expected) {
+            close(name, "autocorrelation", got, expected, 1.0);
+        }
+        let (got, expected) = (series::effective_size(sample).unwrap(), nums(&case["geyer"]));
+        close(name, "effective", got.effective, expected[0], 1.0);
+        close(name, "inflation", got.inflation, expected[1], 1.0);
+        assert_eq!(got.lags as f64, expected[2], "{name}");
+    }
+}
