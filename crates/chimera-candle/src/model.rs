@@ -36,6 +36,8 @@ pub(crate) struct CandleModel {
     device: Device,
     info: ModelInfo,
     tokenizer: Result<Arc<Tokenizer>, String>,
+    /// Threads that help the one that owns the model.
+    _helpers: Option<rayon::ThreadPool>,
 }
 
 impl CandleModel {
@@ -81,7 +83,13 @@ impl CandleModel {
     ) -> Result<Self, LoadError> {
         let trained = config.context;
         if let Some(context) = options.context {
-            config.context = (context as usize).clamp(1, trained);
+            if context == 0 || context as usize > trained {
+                return Err(LoadError::Unsupported(format!(
+                    "a context of {context}: {} has one of {trained}",
+                    weights.display()
+                )));
+            }
+            config.context = context as usize;
         }
         let small = |n: usize| u32::try_from(n).ok();
         let mut info = ModelInfo::named(name);
@@ -98,7 +106,7 @@ impl CandleModel {
         let values = 2 * config.layers * config.kv_heads * config.head_dim;
         info.kv_bytes_per_position = Some(values as u64 * size_of::<f32>() as u64);
         let tokenizer = tokenizer.map(Arc::new).map_err(|error| error.to_string());
-        Ok(Self { network, config, device: device.clone(), info, tokenizer })
+        Ok(Self { network, config, device: device.clone(), info, tokenizer, _helpers: helpers() })
     }
 
     fn pass(&self, cache: &mut Cache, tokens: &[u32], wanted: Wanted) -> candle_core::Result<Vec<f32>> {
@@ -114,6 +122,18 @@ impl CandleModel {
         };
         self.network.head().forward(&x)?.flatten_all()?.to_vec1()
     }
+}
+
+/// Makes the thread that loads the model, and will own it, one of as many as the process computes on. Parallel work then
+/// starts without handing over to another thread, and goes on alone while the others are not given their cores. `None`
+/// for a thread that is one of such already.
+fn helpers() -> Option<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(crate::threads())
+        .thread_name(|index| format!("candle-{index}"))
+        .use_current_thread()
+        .build()
+        .ok()
 }
 
 fn read(mut weights: Weights<'_>, config: &Config) -> Result<(Network, Tally), LoadError> {

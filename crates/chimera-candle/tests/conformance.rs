@@ -1,4 +1,5 @@
 //! The behaviour suite on a small Llama.
+#![expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What the tests of the adapter's public side share.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::sync::Arc;
 
