@@ -1,7 +1,11 @@
 //! Rank correlation with an exact permutation p where n is small enough to enumerate. Not for ordered categories with
 //! heavy ties beyond nine points: the t approximation says nothing reliable there.
 
+mod kendall;
+
 use serde::{Deserialize, Serialize};
+
+pub use kendall::{Kendall, KendallMethod, kendall};
 
 use crate::StatsError;
 use crate::dist::t_two_sided_p;

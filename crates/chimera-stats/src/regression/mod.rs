@@ -1,9 +1,13 @@
 //! Straight lines, power laws and planes through data, with what it takes to doubt them: leverage, leave-one-out, a
-//! robust twin. Fits carry no opinion; which rival describes the data is for [`crate::models`].
+//! robust twin; breaks in a line, and where two lines cross. Fits carry no opinion; which rival describes the data is for
+//! [`crate::models`], where the fits with an offset are too: their search is over one or two bounded numbers, which a
+//! grid and a golden section settle for good where a general optimiser would depend on its start.
 
+mod crossover;
 mod influence;
 mod multiple;
 mod pairs_bootstrap;
+mod segmented;
 mod simple;
 mod theil_sen;
 
@@ -11,9 +15,13 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+pub use crossover::{
+    Aggregator, Crossover, Level, Scale, Scheme, Sensitivity, crossover, crossover_sensitivity,
+};
 pub use influence::{Influence, LeaveOneOut, Without, influence, leave_one_out};
 pub use multiple::{MultipleFit, multiple};
 pub use pairs_bootstrap::{DegenerateResamples, PairsBootstrap, pairs_bootstrap_slope};
+pub use segmented::{Segment, Segmented, segmented};
 pub use simple::{LinearFit, PowerLaw, ols, power_law, slope, wls};
 pub use theil_sen::{TheilSen, theil_sen};
 

@@ -6,6 +6,7 @@ mod design;
 mod effects;
 mod groups;
 mod hypotheses;
+mod lines;
 mod one_sample;
 mod published;
 mod ranks_and_rivals;
