@@ -1,6 +1,7 @@
 //! Tests that need logits: they run models of the zoo below the session.
 
 mod damage;
+mod formats;
 mod lanes;
 mod oracle;
 mod parity;
@@ -12,10 +13,16 @@ use chimera_zoo::{ModelFiles, Variant, Zoo};
 
 use crate::{error::LoadError, file::locate::locate, model::CandleModel};
 
+/// The models of the build folder.
+pub(crate) fn zoo() -> Zoo {
+    // The test's program is in `deps` of the build folder.
+    let program = std::env::current_exe().unwrap();
+    Zoo::open(program.parent().and_then(|deps| deps.parent()).unwrap().join("chimera-candle-zoo")).unwrap()
+}
+
 /// Files of a model, made once per build folder.
 pub(crate) fn files(name: &str, variant: Variant) -> ModelFiles {
-    let folder = std::env::temp_dir().join("chimera-candle-tests");
-    Zoo::open(folder).unwrap().ensure(name, variant).unwrap()
+    zoo().ensure(name, variant).unwrap()
 }
 
 pub(crate) fn load_at(path: &std::path::Path) -> Result<CandleModel, LoadError> {

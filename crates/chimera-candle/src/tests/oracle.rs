@@ -1,4 +1,4 @@
-//! GPT-2 and Llama written once more, plainly and in f64, from their papers: an oracle for the architectures that shares
+//! The architectures written once more, plainly and in f64, from their papers: an oracle that shares
 //! no code with the models under test but the reading of files.
 
 use chimera_engine::LanguageModel;
@@ -57,18 +57,19 @@ fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
 }
 
-/// Attention of one head: position by position, over itself and what came before.
-fn attend(q: &Rows, k: &Rows, v: &Rows) -> Rows {
+/// Attention of one head: position by position, over itself and as much of what came before as its window shows.
+fn attend(q: &Rows, k: &Rows, v: &Rows, window: usize) -> Rows {
     let width = q[0].len();
     (0..q.len())
         .map(|t| {
-            let scores: Vec<f64> = (0..=t)
+            let first = (t + 1).saturating_sub(window);
+            let scores: Vec<f64> = (first..=t)
                 .map(|s| q[t].iter().zip(&k[s]).map(|(a, b)| a * b).sum::<f64>() / (width as f64).sqrt())
                 .collect();
             let largest = scores.iter().copied().fold(f64::MIN, f64::max);
             let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
             let total: f64 = weights.iter().sum();
-            (0..width).map(|d| (0..=t).map(|s| weights[s] / total * v[s][d]).sum()).collect()
+            (0..width).map(|d| (first..=t).map(|s| weights[s - first] / total * v[s][d]).sum()).collect()
         })
         .collect()
 }
@@ -99,7 +100,7 @@ fn gpt2(name: &str, (layers, width, heads): (usize, usize, usize), tokens: &[u32
         let attended: Vec<Rows> = (0..heads)
             .map(|h| {
                 let part = |n: usize| head(&qkv, n * width + h * size, size);
-                attend(&part(0), &part(1), &part(2))
+                attend(&part(0), &part(1), &part(2), usize::MAX)
             })
             .collect();
         let (w, b) = (get("attn.c_proj.weight"), get("attn.c_proj.bias"));
@@ -156,7 +157,7 @@ fn llama_0_1m(tokens: &[u32]) -> Rows {
         let attended: Vec<Rows> = (0..heads)
             .map(|h| {
                 let shared = h / (heads / kv_heads);
-                attend(&turned(&q, h), &turned(&k, shared), &head(&v, shared * size, size))
+                attend(&turned(&q, h), &turned(&k, shared), &head(&v, shared * size, size), usize::MAX)
             })
             .collect();
         let attended = join(&attended);
@@ -176,6 +177,64 @@ fn llama_0_1m(tokens: &[u32]) -> Rows {
     }
     let norm = file.get("model.norm.weight");
     x.iter().map(|r| times(&rms_norm(r, &norm, 1e-5), &table, table.len() / width, false)).collect()
+}
+
+fn gemma3_1m(tokens: &[u32]) -> Rows {
+    let (layers, width, heads, size, feed, window) = (6, 128, 4, 64, 192, 32);
+    let mut file = Plain::open("gemma3-1m");
+    let table = file.get("model.embed_tokens.weight");
+    let mut x: Rows = tokens
+        .iter()
+        .map(|&id| {
+            let row = &table[id as usize * width..(id as usize + 1) * width];
+            row.iter().map(|v| v * (width as f64).sqrt()).collect()
+        })
+        .collect();
+    // Norms store their difference to one.
+    let norm = |x: &[f64], w: &[f64]| rms_norm(x, &w.iter().map(|w| w + 1.0).collect::<Vec<_>>(), 1e-6);
+    for layer in 0..layers {
+        let mut get = |part: &str| file.get(&format!("model.layers.{layer}.{part}.weight"));
+        let all = (layer + 1) % 6 == 0;
+        let (base, window) = if all { (1e6, usize::MAX) } else { (1e4, window) };
+        let before = get("input_layernorm");
+        let normed: Rows = x.iter().map(|r| norm(r, &before)).collect();
+        let mut map = |part: &str, outputs: usize| -> Rows {
+            let w = get(part);
+            normed.iter().map(|r| times(r, &w, outputs, false)).collect()
+        };
+        // One head of keys and values for all.
+        let q = map("self_attn.q_proj", heads * size);
+        let k = map("self_attn.k_proj", size);
+        let v = map("self_attn.v_proj", size);
+        let (q_norm, k_norm) = (get("self_attn.q_norm"), get("self_attn.k_norm"));
+        let turned = |rows: &Rows, h: usize, w: &[f64]| -> Rows {
+            let part = head(rows, h * size, size);
+            part.iter().enumerate().map(|(t, r)| rotate(&norm(r, w), t, base)).collect()
+        };
+        let keys = turned(&k, 0, &k_norm);
+        let attended: Vec<Rows> =
+            (0..heads).map(|h| attend(&turned(&q, h, &q_norm), &keys, &v, window)).collect();
+        let (o, after) = (get("self_attn.o_proj"), get("post_attention_layernorm"));
+        let attended = join(&attended);
+        x = x
+            .iter()
+            .zip(&attended)
+            .map(|(r, a)| add(r, &norm(&times(a, &o, width, false), &after)))
+            .collect();
+        let (before, after) = (get("pre_feedforward_layernorm"), get("post_feedforward_layernorm"));
+        let (gate, up, down) = (get("mlp.gate_proj"), get("mlp.up_proj"), get("mlp.down_proj"));
+        x = x
+            .iter()
+            .map(|r| {
+                let n = norm(r, &before);
+                let (g, u) = (times(&n, &gate, feed, false), times(&n, &up, feed, false));
+                let fed: Vec<f64> = g.iter().zip(&u).map(|(g, u)| gelu(*g) * u).collect();
+                add(r, &norm(&times(&fed, &down, width, false), &after))
+            })
+            .collect();
+    }
+    let last = file.get("model.norm.weight");
+    x.iter().map(|r| times(&norm(r, &last), &table, table.len() / width, false)).collect()
 }
 
 fn compare(name: &str, bound: f32, expected: &Rows, actual: &[Vec<f32>]) {
@@ -204,4 +263,12 @@ fn llama_is_what_the_paper_says() {
     let mut model = load("llama-0.1m", Variant::F32Safetensors);
     let tokens = prompt(model.vocabulary(), 24, 8);
     compare("llama-0.1m", 5e-5, &llama_0_1m(&tokens), &all_logits(&mut model, &tokens));
+}
+
+#[test]
+fn gemma3_is_what_the_report_says() {
+    let mut model = load("gemma3-1m", Variant::F32Safetensors);
+    // Longer than the window of 32.
+    let tokens = prompt(model.vocabulary(), 45, 9);
+    compare("gemma3-1m", 1e-4, &gemma3_1m(&tokens), &all_logits(&mut model, &tokens));
 }
