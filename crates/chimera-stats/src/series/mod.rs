@@ -2,5 +2,13 @@
 //! they become steady, what lies outside. Nothing here removes a value without saying which: labels are labels.
 
 mod autocorrelation;
+mod divisive;
+mod outliers;
+mod pelt;
+mod steady;
 
 pub use autocorrelation::{EffectiveSize, autocorrelation, effective_size};
+pub use divisive::{Change, Changes, e_divisive};
+pub use outliers::{Label, Labels, mad_labels, tukey_labels};
+pub use pelt::{Penalty, Stretch, pelt};
+pub use steady::{Course, Criteria, Steady, Trimmed, steady_state, trim_warm_up};

@@ -1,4 +1,5 @@
 use chimera_stats::censored::KaplanMeier;
+use chimera_stats::random::Resampling;
 use chimera_stats::{Sample, robust, series};
 
 use crate::{cases, close, close_interval, num, nums};
@@ -65,5 +66,36 @@ fn dependence_agrees() {
         close(name, "effective", got.effective, expected[0], 1.0);
         close(name, "inflation", got.inflation, expected[1], 1.0);
         assert_eq!(got.lags as f64, expected[2], "{name}");
+    }
+}
+
+#[test]
+fn change_points_and_labels_agree() {
+    for case in cases("changes.json") {
+        let name = &case["name"];
+        let values = nums(&case["values"]);
+        let sample = Sample::new(&values, "request").unwrap();
+        for expected in case["pelt"].as_array().unwrap() {
+            let penalty =
+                expected["penalty"].as_f64().map_or(series::Penalty::Modified, series::Penalty::Value);
+            let least = expected["least"].as_u64().unwrap() as usize;
+            let got = series::pelt(sample, penalty, least).unwrap();
+            let mut ends = vec![0.0];
+            ends.extend(got.iter().map(|stretch| stretch.end as f64));
+            assert_eq!(ends, nums(&expected["ends"]), "{name}: {expected}");
+        }
+        let expected = nums(&case["energy"]);
+        let changes = series::e_divisive(sample, 3, 0.05, Resampling::new(199, 1)).unwrap();
+        let first = changes.changes.first().copied().or(changes.rejected).unwrap();
+        assert_eq!(first.at as f64, expected[0], "{name}");
+        close(name, "energy", first.statistic, expected[1], 1.0);
+        for (key, labels) in
+            [("tukey", series::tukey_labels(sample).unwrap()), ("mad", series::mad_labels(sample).unwrap())]
+        {
+            let limits = [labels.near.0, labels.near.1, labels.far.0, labels.far.1];
+            for (got, expected) in limits.into_iter().zip(nums(&case[key])) {
+                close(name, key, got, expected, 1.0);
+            }
+        }
     }
 }
