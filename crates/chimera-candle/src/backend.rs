@@ -120,7 +120,7 @@ impl InferenceBackend for CandleBackend {
                 detail("device", self.device.to_string()),
                 detail("threads", threads().to_string()),
                 detail("instruction-sets", instruction_sets().join(" ")),
-                detail("features", features.join(" ")),
+                detail("features", if features.is_empty() { "none".to_owned() } else { features.join(" ") }),
             ],
         })
     }

@@ -11,7 +11,6 @@ mod config;
 mod device;
 mod error;
 mod file;
-mod kernel;
 mod linear;
 mod model;
 mod weights;

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use candle_core::{Module, Result, Tensor, quantized::QTensor};
 
-use crate::kernel::{self, Format};
-
 /// Rows of outputs (or of a table), columns of inputs.
 #[derive(Debug, Clone)]
 pub(crate) enum Matrix {
@@ -61,7 +59,7 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = match &self.matrix {
             Matrix::Full(weight) => multiply(x, weight)?,
-            Matrix::Quantised(weight) => multiply_quantised(x, weight)?,
+            Matrix::Quantised(weight) => x.apply_op1_no_bwd(weight.as_ref())?,
         };
         match &self.bias {
             Some(bias) => y.broadcast_add(bias),
@@ -69,7 +67,7 @@ impl Linear {
         }
     }
 
-    /// Several maps of the same activations, where the kernel can then quantise these once.
+    /// Several maps of the same activations, which the library can then round once.
     pub(crate) fn forward_all<const N: usize>(maps: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
         let quantised: Vec<&QTensor> = maps
             .iter()
@@ -79,7 +77,6 @@ impl Linear {
             })
             .collect();
         if quantised.len() == N
-            && quantised.iter().all(|tensor| Format::of(tensor.dtype()).is_none())
             && x.elem_count() == x.dims().last().copied().unwrap_or(0)
             && let Some(outputs) = QTensor::gemv_fused_shared_lhs(&quantised, x)?
             && let Ok(outputs) = <[Tensor; N]>::try_from(outputs)
@@ -94,29 +91,11 @@ impl Linear {
 fn multiply(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (outputs, inputs) = weight.dims2()?;
     let rows = x.elem_count() / inputs;
-    if x.device().is_cpu() && rows <= kernel::MOST_ROWS {
-        return x.apply_op1_no_bwd(&kernel::Full(weight));
-    }
     let mut shape = x.dims().to_vec();
     if let Some(last) = shape.last_mut() {
         *last = outputs;
     }
     x.reshape((rows, inputs))?.matmul(&weight.t()?)?.reshape(shape)
-}
-
-fn multiply_quantised(x: &Tensor, weight: &QTensor) -> Result<Tensor> {
-    let (_, inputs) = weight.shape().dims2()?;
-    let rows = x.elem_count() / inputs;
-    match Format::of(weight.dtype()) {
-        Some(format) if x.device().is_cpu() && rows <= kernel::MOST_ROWS => {
-            x.apply_op1_no_bwd(&kernel::Quantised { weight, format })
-        }
-        // The library's kernels for nibbles are slower than widening the matrix once for all rows.
-        Some(format @ (Format::Q4_0 | Format::Q4_1)) if x.device().is_cpu() => {
-            multiply(x, &kernel::widen(weight, format)?)
-        }
-        _ => x.apply_op1_no_bwd(weight),
-    }
 }
 
 /// What is done to activations before a linear map so that their size does not matter.
