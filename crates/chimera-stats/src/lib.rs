@@ -4,8 +4,25 @@
 //! knows no backend, does no I/O and reads no clock; random resampling takes a seed. It decides nothing about a study:
 //! which values are replicates, and what a result means, is the caller's to say.
 //!
-//! Values enter through a checked [`Sample`] (finite, at least one, with the name of its unit) or [`Blocks`]. A
-//! p-value is `None`, or an error, where there are fewer than three points or no noise to test against.
+//! Values enter through a checked [`Sample`] (finite, at least one, with the name of its unit) or [`Blocks`]. A p-value is
+//! `None`, or a [`hypothesis::Refusal`], where there are fewer than three values, no noise to test against, or ranks that
+//! cannot reach the alpha.
+//!
+//! # What is where
+//! - [`Sample`] and [`Blocks`] are the ways in, [`Estimate`] and [`Interval`] the way out; [`Summary`] and the methods of
+//!   [`Sample`] describe. [`quantile`]: type 7, order-statistic intervals, certification. [`robust`]: trimmed and
+//!   winsorised means. [`censored`]: quantiles of waits that were cut short.
+//! - [`intervals`]: t on values, logarithms and blocks. [`ratio`]: on logarithms, of sums, Fieller. [`bootstrap`]:
+//!   percentile, BCa, bootstrap-t. [`two_level`]: blocks, then requests. [`random`] and [`pcg64`]: named generators.
+//! - [`hypothesis`]: t in four forms, Mann-Whitney, Wilcoxon, Brunner-Munzel, sign, permutation, Kolmogorov-Smirnov;
+//!   ANOVA, Welch, Levene, Brown-Forsythe, Kruskal-Wallis, Friedman with Conover; chi-squared, Fisher; equivalence; Holm,
+//!   Benjamini-Hochberg. A test gives its p to a caller who names the alpha, or refuses.
+//! - [`effect`]: differences, Cohen's d, Hedges' g, Cliff's delta, Hodges-Lehmann, eta squared, shift function.
+//! - [`variance`]: components of nested noise and a planner of repetitions. [`power`]: minimum detectable effect and
+//!   required blocks by simulation.
+//! - [`regression`]: lines, planes, power laws, influence, Theil-Sen, segments, crossings. [`rank`]: Spearman, Kendall.
+//!   [`models`]: rival curves, those with an offset among them.
+//! - [`series`]: dependence, change points, steady state, warm-up, outlier labels.
 //!
 //! ```
 //! use chimera_stats::{Sample, intervals};

@@ -165,6 +165,22 @@ fn power_at_the_planned_n_is_reached() {
     assert!((from.block_sd - 0.4).abs() < 0.08 && (from.request_sd - 1.0).abs() < 0.05);
 }
 
+/// Two arms of one law, under nested noise: block means are rejected at alpha, requests taken as replicates far above it.
+#[test]
+fn a_a_comparisons_of_blocks_are_rejected_at_alpha_and_of_requests_are_not() {
+    let rejected = |values: fn(&Blocks) -> Vec<f64>| {
+        share(1_500, |normals| {
+            let (a, b) = (values(&nested(normals, 6, 30)), values(&nested(normals, 6, 30)));
+            let (a, b) = (Sample::new(&a, "block").unwrap(), Sample::new(&b, "block").unwrap());
+            hypothesis::welch_t(a, b, hypothesis::Alternative::TwoSided).unwrap().p(0.05).unwrap() <= 0.05
+        })
+    };
+    let blocks = rejected(Blocks::means);
+    assert!(blocks <= 0.06 + 0.017, "{blocks}");
+    let requests = rejected(|blocks| blocks.iter().flat_map(|b| b.values().to_vec()).collect());
+    assert!(requests > 0.25, "{requests}");
+}
+
 #[test]
 fn designs_that_say_nothing_are_refused() {
     let drawn = Resampling::new(100, 1);

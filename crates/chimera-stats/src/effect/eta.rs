@@ -5,9 +5,13 @@ use crate::hypothesis::Between;
 use crate::noncentral::f_noncentrality;
 use crate::{Estimate, Interval, Sample, StatsError};
 
+/// Largest F, times its degrees of freedom, with an interval: the law's mixture has as many terms as its root.
+const FARTHEST: f64 = 1e5;
+
 /// Sum of squares between groups over the total. It is biased upwards in small samples. The interval is that of the
 /// population's share, from the non-centrality lambda of F as lambda / (lambda + N) (Steiger 2004, *Psychological
-/// Methods* 9), so it may lie below the point and start at 0; the usual level for it is 0.9.
+/// Methods* 9), so it may lie below the point and start at 0; the usual level for it is 0.9. No interval
+/// where F times its degrees of freedom passes 100,000: the law is not computed there, and such groups need no statistics.
 ///
 /// # Errors
 /// [`StatsError::TooFew`] below 2 groups or without a second value in any, [`StatsError::Degenerate`] if no group varies,
@@ -26,10 +30,15 @@ pub fn eta_squared(groups: &[Sample<'_>], level: f64) -> Result<Estimate, StatsE
         f_noncentrality(f, numerator, denominator, p)
             .map(|noncentrality| noncentrality / (noncentrality + total))
     };
+    let interval = if numerator * f <= FARTHEST {
+        Some(Interval { low: share(1.0 - tail)?, high: share(tail)?, level })
+    } else {
+        None
+    };
     Ok(Estimate {
         point: numerator * f / (numerator * f + denominator),
         standard_error: None,
-        interval: Some(Interval { low: share(1.0 - tail)?, high: share(tail)?, level }),
+        interval,
         method: METHOD.into(),
         unit: groups.first().map_or("", Sample::unit).into(),
         n: between.n,
