@@ -313,7 +313,7 @@ fn a_model_file_that_changed_is_refused_with_the_remedy() {
         let output = run();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(4), "{said}");
-        assert!(said.contains("model.safetensors") && said.contains("delete"), "{said}");
+        assert!(said.contains("model.safetensors") && said.contains("remove the folder"), "{said}");
     }
     assert_eq!(runs(&out).len(), 1, "nothing was run on a bad file");
 }
