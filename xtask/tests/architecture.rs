@@ -204,9 +204,7 @@ fn statistics_do_no_input_or_output() {
         let code = fs::read_to_string(&source).expect("a source");
         // Tests may read fixtures.
         let code = code.split("#[cfg(test)]").next().unwrap_or_default();
-        for wrong in
-            ["std::fs", "std::net", "std::io", "std::env", "std::process", "std::time", "std::thread"]
-        {
+        for wrong in ["std::fs", "std::net", "std::io", "std::env", "std::process", "std::time"] {
             assert!(!code.contains(wrong), "{} uses {wrong}", source.display());
         }
     }

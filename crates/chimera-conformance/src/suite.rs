@@ -65,7 +65,7 @@ macro_rules! __suite_module {
                     let subject = subject();
                     match super::__conformance_block_on($crate::run(stringify!($name), &subject)) {
                         Ok($crate::Verdict::Passed) => {}
-                        Ok($crate::Verdict::Skipped { reason }) => println!("SKIP: the backend does not declare {reason}"),
+                        Ok($crate::Verdict::Skipped { reason }) => println!("SKIP: {reason}"),
                         Err(failure) => panic!("{}: {failure}", stringify!($name)),
                     }
                 }

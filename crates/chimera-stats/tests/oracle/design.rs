@@ -1,3 +1,5 @@
+//! Two-level bootstrap, ratios, variance components and power against the recorded values of other programs.
+
 use chimera_stats::power::{self, Design, Noise};
 use chimera_stats::random::Resampling;
 use chimera_stats::two_level::{self, Limits};

@@ -1,3 +1,5 @@
+//! Effect sizes and their intervals against the recorded values of other programs.
+
 use chimera_stats::random::Resampling;
 use chimera_stats::{Estimate, Sample, effect};
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! Tests of several groups and of counts against the recorded values of other programs.
+
 use chimera_stats::hypothesis::{self, Alternative, Test};
 use chimera_stats::{Sample, effect};
 use serde_json::Value;

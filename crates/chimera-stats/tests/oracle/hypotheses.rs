@@ -1,3 +1,5 @@
+//! Tests of one and two samples against the recorded values of other programs.
+
 use chimera_stats::hypothesis::{self, Alternative, Margin, Null, RankNull, Test};
 use chimera_stats::random::Resampling;
 use chimera_stats::{Sample, StatsError};

@@ -1,3 +1,5 @@
+//! Kendall's tau, segmented lines and crossings against the recorded values of other programs.
+
 use chimera_stats::Blocks;
 use chimera_stats::random::Resampling;
 use chimera_stats::rank::kendall;

@@ -1,3 +1,5 @@
+//! Summaries and intervals of one sample against the recorded values of other programs.
+
 use chimera_stats::random::Resampling;
 use chimera_stats::{Sample, Summary, bootstrap, intervals, pcg64::Pcg64, ratio};
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! Published fits and bootstrap intervals, where the published data are at hand.
+
 use chimera_stats::pcg64::Pcg64;
 use chimera_stats::random::Resampling;
 use chimera_stats::rank::spearman;

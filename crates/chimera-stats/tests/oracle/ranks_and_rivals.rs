@@ -1,3 +1,5 @@
+//! Rank correlation and rival models against the recorded values of other programs.
+
 use chimera_stats::models::{Form, Regressor, compare};
 use chimera_stats::rank::{RankMethod, spearman};
 

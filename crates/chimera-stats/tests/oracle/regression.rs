@@ -1,3 +1,5 @@
+//! Straight lines and planes against the recorded values of other programs.
+
 use chimera_stats::random::Resampling;
 use chimera_stats::regression::{
     Coefficient, DegenerateResamples, LinearFit, influence, leave_one_out, multiple, ols,

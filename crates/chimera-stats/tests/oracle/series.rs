@@ -1,3 +1,5 @@
+//! Change points, steady state and outliers against the recorded values of other programs.
+
 use chimera_stats::censored::KaplanMeier;
 use chimera_stats::random::Resampling;
 use chimera_stats::{Sample, robust, series};
