@@ -247,8 +247,10 @@ fn every_file_says_what_it_is_and_has_one_subject() {
         let lines = code.lines().count();
         assert!(lines <= 700, "{name} has {lines} lines: look for its second subject");
         // Entry points of child processes are no tests; everything else skips at run time and says why.
-        let ignored = code.matches("#[ignore").count();
-        let children = code.matches("#[ignore = \"the process of ").count();
+        // (Put together here, so that this file does not count itself.)
+        let mark = ["#[", "ignore"].concat();
+        let ignored = code.matches(&mark).count();
+        let children = code.matches(&format!("{mark} = \"the process of ")).count();
         assert_eq!(
             ignored, children,
             "{name} ignores a test: skip at run time, print `SKIP: reason` and return"
