@@ -69,7 +69,8 @@ fn table(index: &Index<'_>, id: &str, title: &str, keys: &[CellKey<'_>]) -> Resu
     let mut table = Table::new(id, title)
         .caption(
             "Unit of replication: block. Spread: standard deviation of the end-to-end time over blocks, in per cent of \
-             its mean. Flagged: steady trials under CPU pressure or steal above the design's limit; they stay in.",
+             its mean. Flagged: steady trials under CPU pressure (this process's own threads count too) or steal above the design's limit; they \
+             stay in.",
         )
         .column(Column::text("model", "Model"))
         .column(Column::text("scenario", "Prompt"))

@@ -89,7 +89,9 @@ fn warnings(index: &Index<'_>) -> Vec<String> {
     let steady: usize = index.cells().map(|(_, trials)| trials.len()).sum();
     if steady > 0 && noisy * 10 > steady {
         warnings.push(format!(
-            "{noisy} of {steady} steady trials were disturbed by other work on this machine; see the table below for what they change."
+            "{noisy} of {steady} steady trials ran under CPU pressure or steal above the design's limit. Pressure counts this \
+             process's own threads too: an engine that computes with more threads than there are cores flags itself. See the \
+             table below for what these trials change."
         ));
     }
     let short = run.trials.iter().filter(|t| t.flags.contains(&Flag::ShortGeneration)).count();
