@@ -16,9 +16,6 @@ fn fixture() -> Fixture {
     let tokenizer = chimera_engine::Tokenizer::from_json(&json).expect("a known tokenizer");
     // The model's tokens are mostly parts of words: it may take some hundred before one is a whole character.
     Fixture::new(MODEL, MultiByte::decodes(move |ids| tokenizer.decode(ids)))
-        // Queue and Tokenize end before `Sent`, and on a busy machine the worker's waking up is a wait of milliseconds,
-        // while the suite expects all phases between `Sent` and the end.
-        .tolerance(std::time::Duration::from_millis(200))
 }
 
 conformance_suite! {
