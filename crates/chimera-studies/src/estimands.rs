@@ -114,7 +114,10 @@ impl Estimands {
             return Answer {
                 verdict: Verdict::Inconclusive,
                 estimate: Some(estimate.clone()),
-                reason: "too few blocks for an interval".to_owned(),
+                reason: match &*estimate.unit {
+                    "block" => "too few blocks for an interval".to_owned(),
+                    _ => "one number from the models, without an interval over blocks".to_owned(),
+                },
             };
         };
         let (verdict, reason) = match relation {

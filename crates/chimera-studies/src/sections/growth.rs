@@ -131,11 +131,22 @@ pub fn standing(scaling: &Scaling<'_>) -> Result<String, StudyError> {
     } else {
         format!(
             "{range}Not printed as a law: {} decide{} it alone (without it the slope changes sign, leaves the interval \
-             of the fit, or is no longer significant).",
+             of the fit, or is no longer significant).{}",
             listed(&deciding.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>()),
-            if deciding.len() == 1 { "s" } else { "" }
+            if deciding.len() == 1 { "s" } else { "" },
+            alone(scaling, &deciding)
         )
     })
+}
+
+/// The exponent without the one model that decides it.
+fn alone(scaling: &Scaling<'_>, deciding: &[&str]) -> String {
+    let [only] = deciding else { return String::new() };
+    let mut pairs = scaling.points.iter().zip(&scaling.exponent_without);
+    pairs
+        .find(|(point, _)| point.model.id == *only)
+        .map(|(_, estimate)| format!(" Without it the exponent is {}.", words(estimate)))
+        .unwrap_or_default()
 }
 
 pub(crate) fn capital(text: &str) -> String {

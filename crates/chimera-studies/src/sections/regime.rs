@@ -13,6 +13,8 @@ use crate::{
 const OVERHEAD: f64 = 0.5;
 /// Share of the measured memory roof above which a decode step counts as limited by bandwidth.
 const ROOF: f64 = 0.6;
+/// Share of the roof above which the reading does not come from memory (or the roof is wrong): no regime is told from it.
+const ABOVE_ROOF: f64 = 1.1;
 /// Largest ratio between arithmetic rates of the larger models that still counts as one rate.
 const ONE_RATE: f64 = 1.5;
 /// Prompts shorter than this do not fill the arithmetic units, whatever the model.
@@ -45,7 +47,7 @@ pub fn decide(
         shares?.into_iter().reduce(f64::min)
     });
     if scaling.phase == PhaseMetric::Decode
-        && let Some(share) = bandwidth.filter(|share| *share >= ROOF)
+        && let Some(share) = bandwidth.filter(|share| (ROOF..=ABOVE_ROOF).contains(share))
     {
         return Regime {
             name: "bandwidth",
@@ -110,7 +112,12 @@ pub fn decide(
     }
     let roof = match (scaling.phase, bandwidth) {
         (PhaseMetric::Decode, Some(share)) => {
-            format!("; the slowest of the larger models reaches {} of the memory roof", percent(share))
+            let cache = if share > ABOVE_ROOF {
+                ": more than memory gives, so the weights come from a cache"
+            } else {
+                ""
+            };
+            format!("; the slowest of the larger models reaches {} of the memory roof{cache}", percent(share))
         }
         (PhaseMetric::Decode, None) => "; the memory roof was not measured".to_owned(),
         _ => String::new(),
@@ -151,12 +158,13 @@ pub fn section(
     }
     let mut section = Section::new("regimes", "What limits each phase")
         .paragraph(format!(
-            "Decode is `bandwidth` where every one of the larger half of the models reads its weights at {} or more of the \
+            "Decode is `bandwidth` where every one of the larger half of the models reads its weights at {} to {} of the \
              machine's measured rate. Prefill is `compute` where, at {} prompt tokens or more, the larger half runs at one \
              arithmetic rate (within a factor of {}). Otherwise the rivals decide: `overhead` where the best description \
              is a constant, or its constant part exceeds half for more than half of the models; `depth` where depth beats \
              everything else by an AICc of 4. Cold start is a matter of its own, below.",
             percent(ROOF),
+            percent(ABOVE_ROOF),
             digits(LONG_PROMPT),
             digits(ONE_RATE)
         ))
