@@ -48,8 +48,12 @@ fn analysis(criterion: &mut Criterion) {
     group.bench_function(format!("read, analyse and render {trials} trials"), |bencher| {
         bencher.iter(|| {
             let trials = on_disk.read_trials().expect("trials").trials;
-            let data =
-                RunData { settings: settings.clone(), manifest: manifest.clone(), trials, damage: Vec::new() };
+            let data = RunData {
+                settings: settings.clone(),
+                manifest: manifest.clone(),
+                trials,
+                damage: Vec::new(),
+            };
             let findings = Tr121.analyse(&data).expect("findings");
             chimera_report::write_all(&findings, dir.path()).expect("a report")
         });
