@@ -1,7 +1,11 @@
 //! Analysis and rendering of a large run: from the files to the report, as `--stage analyse` does it.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a bench may fail loudly")]
-#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench may fail loudly and say what it saw"
+)]
 
 #[path = "../crates/chimera-studies/tests/tr121/common.rs"]
 mod common;

@@ -5,7 +5,7 @@ mod build;
 mod lint;
 mod oracle;
 mod study;
-mod tests;
+mod test;
 
 use std::process::ExitCode;
 
@@ -29,10 +29,10 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "tr121" => study::run("phase-scaling", "tr121", &rest),
         "models" | "runs" | "probe" => study::chimera(&command, &rest),
-        "test" => tests::run(&rest),
+        "test" => test::run(&rest),
         "lint" => lint::run(),
         "bench" => build::bench(&rest),
-        "ci" => tests::run(&[]).and_then(|code| if code == 0 { lint::run() } else { Ok(code) }),
+        "ci" => test::run(&[]).and_then(|code| if code == 0 { lint::run() } else { Ok(code) }),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(0)

@@ -33,7 +33,7 @@ pub struct StudyArgs {
     /// Size of the run: smoke (a minute), default (ten minutes), paper (what the design says).
     #[arg(long, default_value = "default")]
     pub profile: String,
-    /// Folder under which the run's own folder is made [default: runs/<study>].
+    /// Folder under which the run's own folder is made [default: runs/STUDY].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Complete an interrupted run; its design and profile are its own.

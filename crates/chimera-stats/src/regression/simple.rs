@@ -1,5 +1,5 @@
 //! One regressor: ordinary and weighted least squares with full inference, and the power law as a line through
-//! logarithms. No robustness: see [`super::theil_sen`] and [`super::leave_one_out`].
+//! logarithms. No robustness: see [`super::theil_sen()`] and [`super::leave_one_out`].
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! Changes of any kind in a series (level, spread, shape), each with a permutation test: E-divisive, by Matteson and James
 //! (2014, *JASA* 109), without their search over the end of the second part. Quadratic in n for every permutation, so not
-//! for many thousand values; for levels alone [`super::pelt`] is quicker and exact.
+//! for many thousand values; for levels alone [`super::pelt()`] is quicker and exact.
 
 use serde::{Deserialize, Serialize};
 

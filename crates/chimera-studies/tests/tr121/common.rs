@@ -23,12 +23,8 @@ pub(crate) const SHAPES: [(&str, u64, u32, u32); 7] = [
 /// Seconds of prefill per prompt and of one decode step, by model and block.
 pub(crate) type Law<'a> = &'a dyn Fn(&str, u32, u32) -> (f64, f64);
 
-/// Runs the plan of TR121 on a formula. Models that are not in `SHAPES` are skipped.
-pub(crate) fn run(profile: &str, law: Law<'_>) -> RunData {
-    run_blocks(profile, None, law)
-}
-
-/// The same with another number of blocks than the profile's.
+/// Runs the plan of TR121 on a formula, with another number of blocks than the profile's if one is given. Models that are
+/// not in `SHAPES` are skipped.
 pub(crate) fn run_blocks(profile: &str, blocks: Option<u32>, law: Law<'_>) -> RunData {
     let text = Tr121.design();
     let mut design = Design::parse(text).expect("the design of TR121");

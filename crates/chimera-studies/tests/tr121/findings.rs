@@ -1,8 +1,12 @@
 //! TR121's analysis on runs whose truth is known.
 
-use crate::common::{parameters, run, wobble};
+use crate::common::{Law, parameters, run_blocks, wobble};
 use chimera_report::{Block, Cell, Findings, Table, Verdict};
 use chimera_studies::{Study, StudyError, Tr121};
+
+fn run(profile: &str, law: Law<'_>) -> chimera_studies::RunData {
+    run_blocks(profile, None, law)
+}
 
 fn table<'a>(findings: &'a Findings, id: &str) -> &'a Table {
     findings.tables().find(|table| table.id == id).unwrap_or_else(|| panic!("no table {id}"))
