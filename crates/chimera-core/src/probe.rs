@@ -110,7 +110,8 @@ pub struct Capabilities {
     pub prefill_chunk: Option<u32>,
     /// Who stamps the events of a stream: [`ClockSource::Engine`] in process, [`ClockSource::Client`] over a wire.
     pub stamps: ClockSource,
-    /// Phases that every finished lane reports, and who measures them.
+    /// Phases that every finished lane reports where they apply (no decode without a second token, no tokenizer for token
+    /// ids), and who measures them.
     pub phases: Vec<(Phase, ClockSource)>,
 }
 
