@@ -1,5 +1,6 @@
 //! Analysis and rendering of a large run: from the files to the report, as `--stage analyse` does it.
 
+#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,

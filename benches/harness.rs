@@ -1,5 +1,6 @@
 //! What the harness costs beside the backend's time. Goals: 1 us or less per event, 100 us or less per trial, 20 us or
 //! less per reading of the host's counters.
+#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::{collections::BTreeSet, fmt::Write as _, sync::Arc, time::Duration};

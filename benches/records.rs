@@ -1,5 +1,6 @@
 //! The store and the plan. Goals: appending 50,000 trials a second or more, planning 100,000 trials in 200 ms or less,
 //! reading 100,000 trials in 500 ms or less.
+#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::{fmt::Write as _, hint::black_box, path::Path};

@@ -34,6 +34,11 @@ impl GgufModel {
         let file = GgufFile::open(path)?;
         let spec = meta::spec_of(&file, name)?;
         let unsupported = |what: String| ZooError::Unsupported { path: path.to_path_buf(), what };
+        // A block has tensors: a count of blocks beyond theirs is damage, and must not be believed by making the list.
+        let (blocks, tensors) = (spec.shape().layers, file.tensors().len());
+        if blocks > tensors {
+            return Err(unsupported(format!("a model of {blocks} blocks in {tensors} tensors")));
+        }
         let mut known = Vec::new();
         for def in spec.tensors() {
             let layout = layout(&spec, &def.name)

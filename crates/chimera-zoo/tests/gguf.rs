@@ -191,6 +191,20 @@ fn a_tensor_of_another_type_is_named() {
     assert!(error.to_string().contains("blk.0.ffn_up.weight of ggml type 19"), "{error}");
 }
 
+#[test]
+fn a_count_of_blocks_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut data = fs::read(small_file(dir.path())).unwrap();
+    let key = b"gpt2.block_count";
+    let at = data.windows(key.len()).position(|w| w == key).unwrap() + key.len() + 4;
+    assert_eq!(data[at..at + 4], [1, 0, 0, 0]);
+    data[at..at + 4].fill(0xff);
+    let path = dir.path().join("deep.gguf");
+    fs::write(&path, &data).unwrap();
+    let error = GgufModel::open(&path, "deep").unwrap_err();
+    assert!(error.to_string().contains("4294967295 blocks"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     /// Whatever a damaged head says, the reader neither panics nor allocates what is not there.

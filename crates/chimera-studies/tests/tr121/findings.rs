@@ -113,6 +113,30 @@ fn what_is_missing_is_said_and_few_blocks_decide_nothing() {
 }
 
 #[test]
+fn the_paper_profile_answers_the_boundary_claims() {
+    let findings = Tr121.analyse(&run("paper", &square_root)).expect("findings");
+    let published = table(&findings, "published");
+    let row_of = |id: &str| {
+        published
+            .rows
+            .iter()
+            .position(|row| row[0] == Cell::from(id))
+            .unwrap_or_else(|| panic!("no claim {id}"))
+    };
+    // 512 tokens follow the same law of 0.5, far from the published 0.077; batch 8 explains no more than batch 1.
+    let long = row_of("gen512-boundary");
+    assert!((estimate(cell(published, long, "here")).point - 0.5).abs() < 0.01);
+    assert_eq!(cell(published, long, "verdict"), &Cell::Verdict(Verdict::Contradicted));
+    let batch = row_of("batch-boundary");
+    assert!(estimate(cell(published, batch, "here")).point.abs() < 0.01);
+    assert_eq!(
+        cell(published, batch, "verdict"),
+        &Cell::Verdict(Verdict::Inconclusive),
+        "it has no interval"
+    );
+}
+
+#[test]
 fn same_records_same_bytes() {
     let run = run("default", &square_root);
     let once = Tr121.analyse(&run).expect("findings").to_json().expect("JSON");
