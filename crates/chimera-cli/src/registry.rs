@@ -49,6 +49,8 @@ impl Lab {
     /// What is missing and the remedy.
     pub fn files(&self, source: &str, variant: &str) -> Result<ModelFiles, Missing> {
         let missing = |error: ZooError| Missing { reason: error.to_string() };
+        // "Q8_0 from Q4_1": for real weights the part before names what is written.
+        let mut wanted = variant;
         if chimera_zoo::real_model(source).is_some() {
             let original = self.zoo.fetched(source).map_err(missing)?.ok_or_else(|| Missing {
                 reason: format!(
@@ -56,25 +58,16 @@ impl Lab {
                      without --offline)"
                 ),
             })?;
-            return self.converted(source, variant, original).map_err(missing);
+            if variant.ends_with("(original)") {
+                return Ok(original);
+            }
+            wanted = variant.split(" from ").next().unwrap_or(variant);
         }
-        let variant = generated_variant(variant).ok_or_else(|| Missing {
+        let wanted = generated_variant(wanted).ok_or_else(|| Missing {
             reason: format!("`{variant}` is not a precision that the zoo writes: F32, F16, Q8_0 or Q4_0"),
         })?;
-        self.zoo.ensure(source, variant).map_err(missing)
-    }
-
-    fn converted(&self, name: &str, variant: &str, original: ModelFiles) -> Result<ModelFiles, ZooError> {
-        if variant.ends_with("(original)") {
-            return Ok(original);
-        }
-        // "Q8_0 from Q4_1": the part before names what is written.
-        let wanted = variant.split(" from ").next().unwrap_or(variant);
-        let wanted = generated_variant(wanted).ok_or_else(|| ZooError::UnknownVariant {
-            name: variant.to_owned(),
-            known: "F32, F16, Q8_0, Q4_0 (each `… from` the original), or the original".to_owned(),
-        })?;
-        self.zoo.convert(name, &original.weights, wanted)
+        // The zoo knows the hash of what it fetched; asking for a conversion of the file would read it again.
+        self.zoo.ensure(source, wanted).map_err(missing)
     }
 }
 
