@@ -39,10 +39,12 @@ mod error;
 mod estimate;
 mod noncentral;
 mod sample;
+mod studentized_range;
 mod summary;
 
 pub mod bootstrap;
 pub mod censored;
+pub mod diagnose;
 pub mod effect;
 pub mod hypothesis;
 pub mod intervals;

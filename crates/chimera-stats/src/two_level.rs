@@ -12,10 +12,10 @@ use std::num::NonZero;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dist::{normal_cdf, t_critical};
+use crate::dist::{normal_cdf, normal_quantile, t_critical};
 use crate::error::{check_count, check_lengths, check_level, check_unit, in_range};
 use crate::random::{Indices, Resampling};
-use crate::summary::sum;
+use crate::summary::{centred, is_rounding, max_abs, norm, sum};
 use crate::{Blocks, Estimate, Interval, Sample, StatsError};
 
 /// Resamples that share one stream.
@@ -27,9 +27,17 @@ const STREAM: usize = 256;
 pub enum Limits {
     /// Percentiles at the probability that Student's t with one degree of freedom less than blocks, and the factor
     /// sqrt(n / (n - 1)), put beyond a normal limit (Hesterberg 2015, *The American Statistician* 69): few blocks vary
-    /// too little when drawn from themselves. At a request's noise 2.5 times the block's, 95 % limits of a mean over 5, 10
-    /// and 20 blocks hold 94, 95 and 95 % with 200 requests a block; with 15, whose noise the second level counts twice,
-    /// 98, 98 and 97 %.
+    /// too little when drawn from themselves. At five blocks that is 0.1 %: draw 4,000 resamples or more. Where none
+    /// lies beyond, the plain percentile is moved out along a normal tail.
+    ///
+    /// Means, ratios of sums and ratios of means count the noise of requests once: it is in the differences of blocks
+    /// already and the second level would add it again, so the blocks' deviations shrink by what it adds, and the
+    /// requests' where that is not enough (after Davison and Hinkley 1997, *Bootstrap Methods*, 3.8). 95 % limits of a
+    /// mean over 5, 10 and 20 blocks hold 93 to 95 %, with 15 requests a block or 200, at a request's noise 2.5 times
+    /// the block's or without noise of blocks.
+    ///
+    /// Quantiles have no such remedy: whole blocks, drawn without a second level, hold 88 to 95 % at 15 requests and
+    /// less at a tail. With the second level they hold 97 to 99 % at 15 requests and 92 to 96 % at 200.
     #[default]
     Expanded,
     /// The percentiles of the level itself: 85, 91 and 93 % with 200 requests a block, 92, 95 and 95 % with 15.
@@ -66,15 +74,8 @@ pub fn mean(
     level: f64,
 ) -> Result<Estimate, StatsError> {
     let point = crate::summary::mean(&blocks.means());
-    let source = source(blocks, "mean")?;
-    let values = draw(resampling, |indices| {
-        let mut total = 0.0;
-        for _ in 0..source.len() {
-            let block = source[indices.below(source.len())];
-            total += indices.sum(block) / block.len() as f64;
-        }
-        total / source.len() as f64
-    })?;
+    let arm = MeanArm::new(blocks, "mean", limits)?;
+    let values = draw(resampling, |indices| arm.draw(indices))?;
     estimate("mean of block means", point, &values, blocks, limits, level)
 }
 
@@ -121,15 +122,26 @@ pub fn ratio_of_sums(
         return Err(zero);
     }
     let point = in_range(WHAT, total(&above) / divisor)?;
+    let sums = |blocks: &[&[f64]]| blocks.iter().map(|b| sum(b.iter().copied())).collect::<Vec<f64>>();
+    let (sums_above, sums_below) = (sums(&above), sums(&below));
+    // What a ratio R varies by is a - R b, to first order: its noise decides how far both sums are moved.
+    let residual = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - point * b).collect::<Vec<f64>>();
+    let between = residual(&sums_above, &sums_below);
+    let within: Vec<f64> = above.iter().zip(&below).map(|(a, b)| centred(&residual(a, b)).2).collect();
+    let once = limits.once(norm(&between), norm(&within), between.len(), max_abs(&sums_above));
+    let (above_shift, below_shift) = (once.shifts(&sums_above), once.shifts(&sums_below));
     let values = draw(resampling, |indices| {
         let (mut a, mut b) = (0.0, 0.0);
         for _ in 0..above.len() {
             let block = indices.below(above.len());
+            let (mut drawn_a, mut drawn_b) = (0.0, 0.0);
             for _ in 0..above[block].len() {
                 let request = indices.below(above[block].len());
-                a += above[block][request];
-                b += below[block][request];
+                drawn_a += above[block][request];
+                drawn_b += below[block][request];
             }
+            a += once.scale * drawn_a + above_shift[block];
+            b += once.scale * drawn_b + below_shift[block];
         }
         a / b
     })
@@ -150,19 +162,12 @@ pub fn mean_ratio(
 ) -> Result<Estimate, StatsError> {
     positive(a)?;
     positive(b)?;
-    let (sa, sb) = (source(a, "ratio of means")?, source(b, "ratio of means")?);
+    let (above, below) =
+        (MeanArm::new(a, "ratio of means", limits)?, MeanArm::new(b, "ratio of means", limits)?);
     let point = crate::summary::mean(&a.means()) / crate::summary::mean(&b.means());
-    let one = |source: &[&[f64]], indices: &mut Indices| -> f64 {
-        let mut total = 0.0;
-        for _ in 0..source.len() {
-            let block = source[indices.below(source.len())];
-            total += indices.sum(block) / block.len() as f64;
-        }
-        total / source.len() as f64
-    };
     let values = draw(resampling, |indices| {
-        let above = one(&sa, indices);
-        above / one(&sb, indices)
+        let above = above.draw(indices);
+        above / below.draw(indices)
     })?;
     let smaller = if a.len() <= b.len() { a } else { b };
     estimate("ratio of means of block means", point, &values, smaller, limits, level)
@@ -191,6 +196,68 @@ pub fn quantile_ratio(
     })?;
     let smaller = if a.len() <= b.len() { a } else { b };
     estimate(&format!("ratio of quantiles {p} (type 7)"), point, &values, smaller, limits, level)
+}
+
+/// How far a drawn block value moves, so that the noise of requests counts once: value = scale * drawn + shift of its
+/// block. It shrinks the blocks' deviations by `keep` and the requests' by `scale`.
+#[derive(Debug, Clone, Copy)]
+struct Once {
+    scale: f64,
+    keep: f64,
+}
+
+impl Once {
+    fn shifts(&self, values: &[f64]) -> Vec<f64> {
+        let centre = crate::summary::mean(values);
+        let shift = |v: &f64| (1.0 - self.scale) * v + (self.keep - 1.0) * (v - centre);
+        values.iter().map(shift).collect()
+    }
+}
+
+impl Limits {
+    /// From the norms of the deviations of the block values and of the noise that the second level gives them; `magnitude`
+    /// is the size of the values themselves.
+    fn once(self, between: f64, within: f64, blocks: usize, magnitude: f64) -> Once {
+        let asis = Once { scale: 1.0, keep: 1.0 };
+        let share = within / between;
+        match self {
+            Self::Plain => asis,
+            // Block values that do not differ leave nothing to take the noise from.
+            Self::Expanded if !share.is_finite() || is_rounding(between, blocks, magnitude) => asis,
+            Self::Expanded if share > 1.0 => Once { scale: 1.0 / share, keep: 0.0 },
+            Self::Expanded => Once { scale: 1.0, keep: ((1.0 - share) * (1.0 + share)).sqrt() },
+        }
+    }
+}
+
+/// Blocks whose means are drawn.
+struct MeanArm<'a> {
+    blocks: Vec<&'a [f64]>,
+    once: Once,
+    shifts: Vec<f64>,
+}
+
+impl<'a> MeanArm<'a> {
+    fn new(blocks: &'a Blocks, what: &'static str, limits: Limits) -> Result<Self, StatsError> {
+        let source = source(blocks, what)?;
+        let means = blocks.means();
+        let (_, _, between) = centred(&means);
+        // Of the mean of as many draws as the block has requests.
+        let within: Vec<f64> = source.iter().map(|block| centred(block).2 / block.len() as f64).collect();
+        let once = limits.once(between, norm(&within), means.len(), max_abs(&means));
+        let shifts = once.shifts(&means);
+        Ok(Self { blocks: source, once, shifts })
+    }
+
+    fn draw(&self, indices: &mut Indices) -> f64 {
+        let mut total = 0.0;
+        for _ in 0..self.blocks.len() {
+            let which = indices.below(self.blocks.len());
+            let block = self.blocks[which];
+            total += self.once.scale * (indices.sum(block) / block.len() as f64) + self.shifts[which];
+        }
+        total / self.blocks.len() as f64
+    }
 }
 
 fn source<'a>(blocks: &'a Blocks, what: &'static str) -> Result<Vec<&'a [f64]>, StatsError> {
@@ -277,10 +344,23 @@ fn estimate(
     let tail = limits.tail(level, blocks.len())?;
     let drawn = Sample::trusted(values, "resample");
     let sorted = drawn.sorted();
+    let plain = (1.0 - level) / 2.0;
+    let limit = |upper: bool| {
+        let at = |p: f64| sorted.at(if upper { 1.0 - p } else { p });
+        // No resample lies that far out: the plain limit goes there along a normal tail.
+        if tail * (values.len() as f64) < 1.0 {
+            let centre = sorted.median();
+            centre + (at(plain) - centre) * normal_quantile(tail) / normal_quantile(plain)
+        } else {
+            at(tail)
+        }
+    };
+    const WHAT: &str = "two-level bootstrap";
+    let interval = Interval { low: in_range(WHAT, limit(false))?, high: in_range(WHAT, limit(true))?, level };
     Ok(Estimate {
         point,
         standard_error: Some(drawn.sd()?),
-        interval: Some(Interval { low: sorted.at(tail), high: sorted.at(1.0 - tail), level }),
+        interval: Some(interval),
         method: Cow::Owned(format!("{what}, {}", limits.name())),
         unit: Cow::Borrowed("block"),
         n: blocks.len(),

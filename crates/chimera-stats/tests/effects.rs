@@ -134,7 +134,7 @@ fn tests_of_groups_refuse_what_says_nothing() {
         assert_eq!(test(&constant).unwrap().p(0.05), Err(Refusal::NoNoise), "{name}");
         assert!(matches!(test(&two[..1]), Err(StatsError::TooFew { .. })), "{name}");
     }
-    assert_eq!(hypothesis::friedman_conover(&constant).unwrap()[0].holm, None);
+    assert_eq!(hypothesis::friedman_conover(&constant).unwrap()[0].adjusted, None);
     let mixed = [sample(&[1.0; 4]), sample(&[1.0, 2.0, 3.0, 4.0])];
     assert!(matches!(hypothesis::welch_anova(&mixed), Err(StatsError::Degenerate { .. })));
     let uneven = [sample(&[1.0, 2.0, 3.0]), sample(&[1.0, 2.0])];

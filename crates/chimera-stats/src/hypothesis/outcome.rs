@@ -57,6 +57,19 @@ pub enum RankNull {
     },
 }
 
+/// Where the p of a rank test of several groups comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupNull {
+    /// Exact while that is cheap, else chi-squared.
+    #[default]
+    Auto,
+    /// The exact law of the ranks as they are, ties included.
+    Exact,
+    /// Chi-squared with tie correction.
+    ChiSquared,
+}
+
 /// The law under the hypothesis that a p was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -79,6 +92,11 @@ pub enum Null {
         numerator: f64,
         /// Degrees of freedom of the denominator.
         denominator: f64,
+    },
+    /// The range of this many independent standard normal values.
+    StudentizedRange {
+        /// Number of arms.
+        arms: usize,
     },
     /// Kolmogorov's limit law.
     Kolmogorov,
@@ -172,9 +190,22 @@ impl Test {
         statistic: Option<f64>,
         p: impl FnOnce(f64) -> Result<(f64, Option<f64>), StatsError>,
     ) -> Result<Self, StatsError> {
+        Self::guarded_from(MIN_VALUES, name, n, alternative, null, statistic, p)
+    }
+
+    /// [`Test::guarded`] for a test that says nothing below `needed` values.
+    pub(crate) fn guarded_from(
+        needed: usize,
+        name: &'static str,
+        n: Vec<usize>,
+        alternative: Alternative,
+        null: Null,
+        statistic: Option<f64>,
+        p: impl FnOnce(f64) -> Result<(f64, Option<f64>), StatsError>,
+    ) -> Result<Self, StatsError> {
         let got = n.iter().copied().min().unwrap_or(0);
         let outcome = match statistic {
-            _ if got < MIN_VALUES => Outcome::Refused(Refusal::TooFew { needed: MIN_VALUES, got }),
+            _ if got < needed => Outcome::Refused(Refusal::TooFew { needed, got }),
             None => Outcome::Refused(Refusal::NoNoise),
             Some(value) => {
                 let (p, smallest_p) = p(in_range(name, value)?)?;
@@ -216,4 +247,28 @@ impl Test {
             Outcome::Refused(_) => None,
         }
     }
+}
+
+/// Two of several groups or arms, compared after a test of them all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PostHoc {
+    /// Index of the first.
+    pub first: usize,
+    /// Index of the second.
+    pub second: usize,
+    /// Its test; the statistic is positive where the first ranks higher, that is, has the larger values.
+    pub test: Test,
+    /// Its p, adjusted for all pairs: Holm's of Conover's and Dunn's, Nemenyi's own. None where a test refuses its p.
+    pub adjusted: Option<f64>,
+}
+
+/// Holm's adjustment over pairs that all have a p.
+pub(crate) fn holm_over(mut pairs: Vec<PostHoc>) -> Result<Vec<PostHoc>, StatsError> {
+    let p: Vec<f64> = pairs.iter().filter_map(|pair| pair.test.p(1.0).ok()).collect();
+    if p.len() == pairs.len() {
+        for (pair, adjusted) in pairs.iter_mut().zip(super::holm(&p)?) {
+            pair.adjusted = Some(adjusted);
+        }
+    }
+    Ok(pairs)
 }

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EXACT_UP_TO, tie_groups};
-use crate::StatsError;
+use super::{EXACT_UP_TO, fisher, tie_groups};
 use crate::dist::normal_sf;
 use crate::error::{check_count, check_finite, check_lengths};
+use crate::{Estimate, StatsError};
 
 /// Up to this many points without ties the law of the inversions is counted.
 const COUNTED_UP_TO: usize = 100;
@@ -42,6 +42,18 @@ impl Kendall {
     #[must_use]
     pub fn can_reach(&self, alpha: f64) -> bool {
         self.smallest_p <= alpha
+    }
+
+    /// tau with its interval through Fisher's z, whose variance is 0.437 / (n - 4) (Fieller, Hartley and Pearson 1957,
+    /// *Biometrika* 44; Bonett and Wright 2000, *Psychometrika* 65). It holds its level for |tau| below 0.8 and from ten
+    /// points on; below it is coarse. Ties make it too narrow. The standard error is first-order, (1 - tau^2) times
+    /// that of z. No interval below [`super::INTERVAL_FROM`] points or at a tau of -1 or 1.
+    ///
+    /// # Errors
+    /// [`StatsError::InvalidParameter`] for a level outside (0, 1).
+    pub fn estimate(&self, level: f64) -> Result<Estimate, StatsError> {
+        let se = (0.437 / (self.n as f64 - 4.0)).sqrt();
+        fisher::estimate(self.tau, se, self.n, level, "Kendall's tau, Fisher z (Bonett-Wright)")
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`crate::models`], where the fits with an offset are too: their search is over one or two bounded numbers, which a
 //! grid and a golden section settle for good where a general optimiser would depend on its start.
 
+mod breaks;
 mod crossover;
 mod influence;
 mod multiple;
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+pub use breaks::{Break, Breaks, Mode, breaks_bootstrap};
 pub use crossover::{
     Aggregator, Crossover, Level, Scale, Scheme, Sensitivity, crossover, crossover_sensitivity,
 };

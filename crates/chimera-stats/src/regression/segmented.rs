@@ -72,52 +72,11 @@ pub fn segmented(
         }
     }
     check_count(WHAT, least_points, x.len())?;
-    let mut order: Vec<usize> = (0..x.len()).collect();
-    order.sort_by(|a, b| x[*a].total_cmp(&x[*b]));
-    let (x, y): (Vec<f64>, Vec<f64>) = order.into_iter().map(|i| (x[i], y[i])).unzip();
-    let n = x.len();
-    let costs = Costs::new(&x, &y);
-    // best[k][end]: least cost of the first `end` points in k + 1 pieces, and where the last one starts.
-    let mut best: Vec<Vec<(f64, usize)>> = Vec::new();
-    let allowed = |end: usize| end == n || x[end] != x[end - 1];
-    for pieces in 0..most_segments {
-        let row = (0..=n)
-            .map(|end| {
-                if end < least_points || !allowed(end) {
-                    return (f64::INFINITY, 0);
-                }
-                let Some(before) = pieces.checked_sub(1).map(|p| &best[p]) else {
-                    return (costs.of(0, end), 0);
-                };
-                (least_points..=end - least_points.min(end))
-                    .filter(|start| before[*start].0.is_finite())
-                    .map(|start| (before[start].0 + costs.of(start, end), start))
-                    .fold((f64::INFINITY, 0), |a, b| if b.0 < a.0 { b } else { a })
-            })
-            .collect();
-        best.push(row);
-    }
-    let bic: Vec<Option<f64>> = best
-        .iter()
-        .enumerate()
-        .map(|(pieces, row)| {
-            // y is on the scale of its norm: 1e-24 of it is the rounding of squares.
-            let sse = row[n].0.max(1e-24);
-            let parameters = 3.0 * (pieces + 1) as f64;
-            row[n].0.is_finite().then(|| n as f64 * (sse / n as f64).ln() + parameters * (n as f64).ln())
-        })
-        .collect();
-    let chosen = (0..bic.len())
-        .filter(|pieces| bic[*pieces].is_some())
-        .reduce(|a, b| if bic[b] < bic[a] { b } else { a })
-        .ok_or(StatsError::Degenerate { what: WHAT, reason: "x is constant" })?;
-    let mut ends = vec![n];
-    for pieces in (1..=chosen).rev() {
-        let end = ends[ends.len() - 1];
-        ends.push(best[pieces][end].1);
-    }
-    ends.push(0);
-    ends.reverse();
+    let (x, y) = in_order(x, y);
+    let search = Search::new(&x, &y, most_segments, least_points);
+    let bic = search.bic();
+    let chosen = best(&bic).ok_or(StatsError::Degenerate { what: WHAT, reason: "x is constant" })?;
+    let ends = search.ends(chosen);
     let segments = ends
         .windows(2)
         .map(|w| {
@@ -125,8 +84,87 @@ pub fn segmented(
             Ok(Segment { from: x[w[0]], to: x[w[1] - 1], fit })
         })
         .collect::<Result<Vec<_>, StatsError>>()?;
-    let breaks = segments.windows(2).map(|pair| 0.5 * pair[0].to + 0.5 * pair[1].from).collect();
-    Ok(Segmented { segments, breaks, bic })
+    Ok(Segmented { segments, breaks: breaks(&x, &ends), bic })
+}
+
+/// The points by x.
+pub(super) fn in_order(x: &[f64], y: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let mut order: Vec<usize> = (0..x.len()).collect();
+    order.sort_by(|a, b| x[*a].total_cmp(&x[*b]));
+    order.into_iter().map(|i| (x[i], y[i])).unzip()
+}
+
+/// Index of the least BIC, that is, the number of breaks.
+pub(super) fn best(bic: &[Option<f64>]) -> Option<usize> {
+    (0..bic.len()).filter(|pieces| bic[*pieces].is_some()).reduce(|a, b| if bic[b] < bic[a] { b } else { a })
+}
+
+/// The best fits of points in order of x, for every number of pieces.
+pub(super) struct Search {
+    n: usize,
+    /// `rows[k][end]`: least cost of the first `end` points in k + 1 pieces, and where the last one starts. The last row
+    /// holds its last entry alone.
+    rows: Vec<Vec<(f64, usize)>>,
+}
+
+impl Search {
+    pub(super) fn new(x: &[f64], y: &[f64], most_segments: usize, least_points: usize) -> Self {
+        let n = x.len();
+        let costs = Costs::new(x, y);
+        let mut rows: Vec<Vec<(f64, usize)>> = Vec::new();
+        let allowed = |end: usize| end == n || x[end] != x[end - 1];
+        for pieces in 0..most_segments {
+            let last = pieces + 1 == most_segments;
+            let row = (0..=n)
+                .map(|end| {
+                    if end < least_points || (last && end < n) || !allowed(end) {
+                        return (f64::INFINITY, 0);
+                    }
+                    let Some(before) = pieces.checked_sub(1).map(|p| &rows[p]) else {
+                        return (costs.of(0, end), 0);
+                    };
+                    (least_points..=end - least_points)
+                        .filter(|start| before[*start].0.is_finite())
+                        .map(|start| (before[start].0 + costs.of(start, end), start))
+                        .fold((f64::INFINITY, 0), |a, b| if b.0 < a.0 { b } else { a })
+                })
+                .collect();
+            rows.push(row);
+        }
+        Self { n, rows }
+    }
+
+    /// BIC of the best fit with 1, 2, ... pieces.
+    pub(super) fn bic(&self) -> Vec<Option<f64>> {
+        let n = self.n as f64;
+        self.rows
+            .iter()
+            .enumerate()
+            .map(|(pieces, row)| {
+                let cost = row[self.n].0;
+                // y is on the scale of its norm: 1e-24 of it is the rounding of squares.
+                let sse = cost.max(1e-24);
+                cost.is_finite().then(|| n * (sse / n).ln() + 3.0 * (pieces + 1) as f64 * n.ln())
+            })
+            .collect()
+    }
+
+    /// Where the pieces of the best fit with so many breaks begin, and n at the end.
+    pub(super) fn ends(&self, breaks: usize) -> Vec<usize> {
+        let mut ends = vec![self.n];
+        for pieces in (1..=breaks).rev() {
+            let end = ends[ends.len() - 1];
+            ends.push(self.rows[pieces][end].1);
+        }
+        ends.push(0);
+        ends.reverse();
+        ends
+    }
+}
+
+/// Half way between the last x of a piece and the first of the next, for pieces that begin at `ends`.
+pub(super) fn breaks(x: &[f64], ends: &[usize]) -> Vec<f64> {
+    ends[1..ends.len() - 1].iter().map(|end| 0.5 * x[end - 1] + 0.5 * x[*end]).collect()
 }
 
 /// Sums before each point, of x and y on the scale of one.

@@ -2,8 +2,8 @@
 
 use chimera_stats::Blocks;
 use chimera_stats::random::Resampling;
-use chimera_stats::rank::kendall;
-use chimera_stats::regression::{Aggregator, Level, Scale, Scheme, crossover, segmented};
+use chimera_stats::rank::{kendall, spearman};
+use chimera_stats::regression::{Aggregator, Level, Scale, Scheme, breaks_bootstrap, crossover, segmented};
 use serde_json::Value;
 
 use crate::{cases, close, close_interval, close_p, has, num, nums};
@@ -34,6 +34,42 @@ fn segments_are_the_best_of_all() {
         }
         assert_eq!(got.segments.len(), got.breaks.len() + 1, "{name}");
         assert!(got.evidence() >= 0.0, "{name}");
+        let drawn = Resampling::numpy(100, 7);
+        let boot = breaks_bootstrap(&nums(&case["x"]), &nums(&case["y"]), 3, 3, drawn, 0.95).unwrap();
+        assert_eq!(boot.fit, got, "{name}");
+        close(name, "same count", boot.same_count, num(&case["same_count"]), 0.0);
+        assert_eq!(boot.breaks.len(), got.breaks.len(), "{name}");
+        for (which, place) in boot.breaks.iter().enumerate() {
+            close(name, "edge", place.edge, num(&case["edges"][which]), 0.0);
+            if case["drawn"][which].is_array() {
+                close_interval(name, "break", place.interval, &nums(&case["drawn"][which]), 0.0);
+            } else {
+                assert_eq!(place.interval, None, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn intervals_of_rank_correlations_agree() {
+    for case in cases("rank_intervals.json") {
+        let name = &case["name"];
+        let (x, y) = (nums(&case["x"]), nums(&case["y"]));
+        for level in [0.9, 0.95] {
+            for (key, got) in [
+                ("spearman", spearman(&x, &y).unwrap().estimate(level).unwrap()),
+                ("kendall", kendall(&x, &y).unwrap().estimate(level).unwrap()),
+            ] {
+                match &case[format!("{key} {level}")] {
+                    Value::Null => assert_eq!((got.interval, got.standard_error), (None, None), "{name}"),
+                    expected => {
+                        close(name, key, got.point, num(&expected[0]), 1.0);
+                        close_interval(name, key, got.interval, &nums(expected)[1..], 1.0);
+                        close(name, key, got.standard_error.unwrap(), num(&expected[3]), 1.0);
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -1,10 +1,11 @@
-//! Change points, steady state and outliers against the recorded values of other programs.
+//! Trends, change points, steady state and outliers against the recorded values of other programs.
 
 use chimera_stats::censored::KaplanMeier;
+use chimera_stats::hypothesis::{self, Alternative, RankNull};
 use chimera_stats::random::Resampling;
 use chimera_stats::{Sample, robust, series};
 
-use crate::{cases, close, close_interval, num, nums};
+use crate::{cases, close, close_interval, close_p, has, num, nums};
 
 #[test]
 fn robust_means_agree() {
@@ -100,4 +101,42 @@ fn change_points_and_labels_agree() {
             }
         }
     }
+}
+
+#[test]
+fn trends_and_skewness_agree() {
+    let (mut exact, mut skewed) = (0, 0);
+    for case in cases("trends.json") {
+        let name = &case["name"];
+        let values = nums(&case["values"]);
+        let sample = Sample::new(&values, "block").unwrap();
+        for (side, alternative) in [
+            ("two-sided", Alternative::TwoSided),
+            ("less", Alternative::Less),
+            ("greater", Alternative::Greater),
+        ] {
+            for (key, null) in [
+                ("exact", RankNull::Exact),
+                ("normal", RankNull::Normal { continuity: true }),
+                ("plain", RankNull::Normal { continuity: false }),
+            ] {
+                if has(&case, key) {
+                    let test = series::mann_kendall(sample, alternative, null).unwrap();
+                    close(name, "S", test.statistic.unwrap(), num(&case["s"]), 0.0);
+                    close_p(name, &format!("{key}, {side}"), test.p(1.0).unwrap(), num(&case[key][side]));
+                    exact += usize::from(key == "exact");
+                }
+            }
+            let test = hypothesis::skewness(sample, alternative).unwrap();
+            if has(&case, "skewness") {
+                let expected = nums(&case["skewness"][side]);
+                close(name, "skewness", test.statistic.unwrap(), expected[0], 1.0);
+                close_p(name, &format!("skewness, {side}"), test.p(1.0).unwrap(), expected[1]);
+                skewed += 1;
+            } else {
+                assert!(test.p(1.0).is_err(), "{name}");
+            }
+        }
+    }
+    assert!(exact >= 40 && skewed >= 50, "{exact} and {skewed}");
 }
