@@ -15,14 +15,16 @@
 //! - [`intervals`]: t on values, logarithms and blocks. [`ratio`]: on logarithms, of sums, Fieller. [`bootstrap`]:
 //!   percentile, BCa, bootstrap-t. [`two_level`]: blocks, then requests. [`random`] and [`pcg64`]: named generators.
 //! - [`hypothesis`]: t in four forms, Mann-Whitney, Wilcoxon, Brunner-Munzel, sign, permutation, Kolmogorov-Smirnov;
-//!   ANOVA, Welch, Levene, Brown-Forsythe, Kruskal-Wallis, Friedman with Conover; chi-squared, Fisher; equivalence; Holm,
-//!   Benjamini-Hochberg. A test gives its p to a caller who names the alpha, or refuses.
+//!   ANOVA, Welch, Levene, Brown-Forsythe, Kruskal-Wallis with Dunn, Friedman with Conover and Nemenyi; skewness;
+//!   chi-squared, Fisher; equivalence; Holm, Benjamini-Hochberg. A test gives its p to a caller who names the alpha, or
+//!   refuses.
 //! - [`effect`]: differences, Cohen's d, Hedges' g, Cliff's delta, Hodges-Lehmann, eta squared, shift function.
 //! - [`variance`]: components of nested noise and a planner of repetitions. [`power`]: minimum detectable effect and
 //!   required blocks by simulation.
-//! - [`regression`]: lines, planes, power laws, influence, Theil-Sen, segments, crossings. [`rank`]: Spearman, Kendall.
-//!   [`models`]: rival curves, those with an offset among them.
-//! - [`series`]: dependence, change points, steady state, warm-up, outlier labels.
+//! - [`regression`]: lines, planes, power laws, influence, Theil-Sen, segments and how sure their breaks are, crossings.
+//!   [`rank`]: Spearman, Kendall. [`models`]: rival curves, those with an offset among them.
+//! - [`series`]: dependence, trend, change points, steady state, warm-up, outlier labels. [`diagnose`]: warnings about
+//!   values before an interval of them is believed.
 //!
 //! ```
 //! use chimera_stats::{Sample, intervals};

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::error::{check_level, check_unit};
+use crate::error::{check_level, check_unit, in_range};
 use crate::{Estimate, Interval, Sample, StatsError};
 
 /// Confidence that a published percentile carries: the 0.99 of MLPerf's early-stopping rule.
@@ -37,6 +37,28 @@ impl Sorted {
     #[must_use]
     pub fn median(&self) -> f64 {
         self.at(0.5)
+    }
+
+    /// Median absolute deviation from the median. The smallest deviations are those of neighbours in order, so that they
+    /// are found by halving and not by sorting again.
+    pub(crate) fn mad(&self) -> Result<f64, StatsError> {
+        let (values, median, n) = (&self.values, self.median(), self.values.len());
+        in_range("MAD", (values[n - 1] - median).max(median - values[0]))?;
+        // The k-th smallest deviation: of all runs of k values that with the smallest largest deviation.
+        let smallest = |k: usize| {
+            let (mut low, mut high) = (0, n - k);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if median - values[middle] > values[middle + k] - median {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            (median - values[low]).max(values[low + k - 1] - median)
+        };
+        let middle = vec![smallest(n.div_ceil(2)), smallest(n / 2 + 1)];
+        Ok(Self { values: middle, unit: self.unit }.median())
     }
 
     /// Type-7 quantile (Hyndman and Fan 1996, *The American Statistician* 50; numpy's `linear`).
@@ -207,6 +229,23 @@ mod tests {
         assert_eq!(all.certified(0.9), Some(all.quantile(0.9).unwrap()));
         assert_eq!(all.certified(0.95), None);
         assert_eq!(fewer.certified(0.9), None);
+    }
+
+    #[test]
+    fn mad_is_the_median_of_the_deviations() {
+        let mut generator = crate::pcg64::Pcg64::new(3);
+        for n in 1..200 {
+            // Few different values among the first, so that there are ties.
+            let values: Vec<f64> = (0..n).map(|_| f64::from(generator.below(5 + 10 * n)).sqrt()).collect();
+            let sample = Sample::new(&values, "value").unwrap();
+            let median = sample.median();
+            let deviations: Vec<f64> = values.iter().map(|v| (v - median).abs()).collect();
+            assert_eq!(
+                sample.mad().unwrap(),
+                Sample::new(&deviations, "value").unwrap().median(),
+                "{values:?}"
+            );
+        }
     }
 
     #[test]

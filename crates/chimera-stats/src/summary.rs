@@ -136,12 +136,7 @@ impl Sample<'_> {
     /// # Errors
     /// [`StatsError::Overflow`].
     pub fn mad(&self) -> Result<f64, StatsError> {
-        let median = self.median();
-        let deviations: Vec<f64> = self.values().iter().map(|v| (v - median).abs()).collect();
-        match check_finite("MAD", &deviations) {
-            Ok(()) => Ok(Sample::trusted(&deviations, self.unit()).median()),
-            Err(_) => Err(StatsError::Overflow { what: "MAD" }),
-        }
+        self.sorted().mad()
     }
 
     /// Coefficient of variation, sd / |mean|.
@@ -250,7 +245,7 @@ impl Summary {
             median: sorted.median(),
             q75: sorted.at(0.75),
             max: sorted.at(1.0),
-            mad: sample.mad()?,
+            mad: sorted.mad()?,
             p90: sorted.certified(0.9),
             p95: sorted.certified(0.95),
             p99: sorted.certified(0.99),

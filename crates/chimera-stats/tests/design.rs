@@ -23,21 +23,59 @@ fn covered(studies: u64, truth: f64, study: impl Fn(&mut Normals) -> Option<Inte
     share(studies, |normals| study(normals).is_some_and(|i| i.contains(truth)))
 }
 
-/// The default limits hold their level from five blocks on; plain percentiles of five blocks do not.
+/// The default limits of means, ratios of sums and ratios of means hold their level from five blocks on, whether the noise
+/// is that of blocks or of their few requests; plain percentiles of five blocks do not.
 #[test]
 fn the_two_level_bootstrap_covers() {
-    let drawn = Resampling::new(400, 1);
-    let mean = |blocks, limits| {
-        covered(600, 20.0, |normals| {
+    let mean = |blocks, limits, resamples| {
+        covered(1_000, 20.0, |normals| {
+            let drawn = Resampling::new(resamples, 1);
             two_level::mean(&nested(normals, blocks, 15), drawn, limits, 0.95).unwrap().interval
         })
     };
-    for blocks in [5, 10, 20] {
-        let share = mean(blocks, Limits::Expanded);
-        assert!((0.93..=0.985).contains(&share), "{blocks} blocks: {share}");
+    for (blocks, resamples) in [(5, 400), (5, 4_000), (10, 1_000), (20, 400)] {
+        let share = mean(blocks, Limits::Expanded, resamples);
+        assert!((0.93..=0.97).contains(&share), "{blocks} blocks: {share}");
     }
-    let plain = mean(5, Limits::Plain);
+    let plain = mean(5, Limits::Plain, 400);
     assert!(plain < 0.93, "{plain}");
+    // No noise of blocks at all: their means differ by the requests alone.
+    for blocks in [5, 10, 20] {
+        let share = covered(1_000, 20.0, |normals| {
+            let block = |normals: &mut Normals| (0..8).map(|_| 20.0 + normals.next()).collect();
+            let blocks = Blocks::new((0..blocks).map(|_| block(normals)).collect()).unwrap();
+            two_level::mean(&blocks, Resampling::new(400, 1), Limits::Expanded, 0.95).unwrap().interval
+        });
+        assert!((0.93..=0.97).contains(&share), "{blocks} blocks of requests alone: {share}");
+    }
+}
+
+#[test]
+fn two_level_ratios_cover() {
+    for blocks in [5, 10, 20] {
+        let drawn = Resampling::new(if blocks == 5 { 2_000 } else { 400 }, 1);
+        let arms = |normals: &mut Normals| {
+            let (mut tokens, mut seconds) = (Vec::new(), Vec::new());
+            for _ in 0..blocks {
+                let rate = 20.0 + 0.4 * normals.next();
+                let own: Vec<f64> = (0..15).map(|_| (0.3 * normals.next()).exp()).collect();
+                tokens.push(own.iter().map(|s| rate * s + normals.next()).collect());
+                seconds.push(own);
+            }
+            (Blocks::new(tokens).unwrap(), Blocks::new(seconds).unwrap())
+        };
+        let of_sums = covered(800, 20.0, |normals| {
+            let (tokens, seconds) = arms(normals);
+            two_level::ratio_of_sums(&tokens, &seconds, drawn, Limits::Expanded, 0.95).unwrap().interval
+        });
+        let of_means = covered(800, 1.0, |normals| {
+            let (a, b) = (nested(normals, blocks, 15), nested(normals, blocks, 15));
+            two_level::mean_ratio(&a, &b, drawn, Limits::Expanded, 0.95).unwrap().interval
+        });
+        assert!((0.925..=0.97).contains(&of_sums), "{blocks} blocks, of sums: {of_sums}");
+        // Two arms are as sure as the smaller one alone is taken to be.
+        assert!((0.93..=0.985).contains(&of_means), "{blocks} blocks, of means: {of_means}");
+    }
 }
 
 /// The median of requests, and the ratio of medians of two equal arms.

@@ -5,10 +5,10 @@ use chimera_stats::censored::KaplanMeier;
 use chimera_stats::hypothesis::{self, Alternative, Margin, RankNull, Test};
 use chimera_stats::random::Resampling;
 use chimera_stats::rank::{kendall, spearman};
-use chimera_stats::regression::{Aggregator, Level, Scale, Scheme, crossover, segmented};
+use chimera_stats::regression::{Aggregator, Level, Scale, Scheme, breaks_bootstrap, crossover, segmented};
 use chimera_stats::series::{self, Criteria, Penalty};
 use chimera_stats::two_level::{self, Limits};
-use chimera_stats::{Blocks, Estimate, Sample, StatsError, effect, power, ratio, robust, variance};
+use chimera_stats::{Blocks, Estimate, Sample, StatsError, diagnose, effect, power, ratio, robust, variance};
 use proptest::prelude::*;
 
 /// Values of all sizes, with ties, and with spreads at the edge of rounding.
@@ -87,6 +87,12 @@ proptest! {
         ] {
             test(group_test(&groups));
         }
+        for pairs in [hypothesis::friedman_conover, hypothesis::friedman_nemenyi, hypothesis::kruskal_dunn] {
+            for pair in pairs(&groups).into_iter().flatten() {
+                prop_assert!(pair.adjusted.is_none_or(|p| (0.0..=1.0).contains(&p)));
+                test(Ok(pair.test));
+            }
+        }
         for margin in [Margin::difference(against.abs()), Margin::ratio(0.03)] {
             let results = [
                 hypothesis::equivalent_welch(x, y, margin, 0.05),
@@ -157,6 +163,13 @@ proptest! {
                 }
             }
         }
+        for null in [RankNull::Exact, RankNull::Normal { continuity: true }] {
+            test(series::mann_kendall(sample, Alternative::TwoSided, null));
+        }
+        test(hypothesis::skewness(sample, Alternative::Greater));
+        if let Ok(warnings) = diagnose::blocks(sample) {
+            prop_assert!(warnings.iter().all(|w| !w.to_string().contains("NaN")), "{:?}", warnings);
+        }
         if let Ok(size) = series::effective_size(sample) {
             prop_assert!(size.effective > 0.0 && size.effective <= v.len() as f64);
         }
@@ -183,12 +196,19 @@ proptest! {
         if let Ok(tau) = kendall(&x[..x.len().min(7)], &y[..x.len().min(7)]) {
             prop_assert!((-1.0..=1.0).contains(&tau.tau) && (0.0..=1.0).contains(&tau.p));
             prop_assert!(tau.p >= tau.smallest_p * (1.0 - 1e-12));
+            estimate(tau.estimate(0.95));
         }
         if let Ok(rho) = spearman(&x[..x.len().min(7)], &y[..x.len().min(7)]) {
             prop_assert!((-1.0..=1.0).contains(&rho.rho));
+            estimate(rho.estimate(0.95));
         }
         if let Ok(found) = segmented(&x, &y, 3, 3, 0.95) {
             prop_assert_eq!(found.segments.iter().map(|s| s.fit.n).sum::<usize>(), x.len());
+        }
+        if let Ok(found) = breaks_bootstrap(&x, &y, 2, 3, Resampling::new(100, 1), 0.95) {
+            for place in found.breaks {
+                prop_assert!(place.interval.is_none_or(|i| i.low <= i.high) && place.edge <= 1.0);
+            }
         }
         let blocks = |v: f64| Blocks::new(vec![vec![v, 1.0], vec![2.0, v]]).unwrap();
         let levels: Vec<Level> =

@@ -4,9 +4,9 @@
 mod support;
 
 use chimera_stats::random::Resampling;
-use chimera_stats::rank::{KendallMethod, kendall};
+use chimera_stats::rank::{KendallMethod, kendall, spearman};
 use chimera_stats::regression::{
-    Aggregator, Level, Scale, Scheme, crossover, crossover_sensitivity, segmented,
+    Aggregator, Level, Scale, Scheme, breaks_bootstrap, crossover, crossover_sensitivity, segmented,
 };
 use chimera_stats::{Blocks, StatsError};
 use support::{Normals, share};
@@ -102,4 +102,101 @@ fn kendall_says_what_it_cannot_reach() {
     assert!(far.can_reach(1e-6) && (far.tau - 1.0).abs() < 1e-12);
     assert!(matches!(kendall(&[1.0, 1.0, 1.0], &[1.0, 2.0, 3.0]), Err(StatsError::Degenerate { .. })));
     assert!(matches!(kendall(&[1.0, 2.0], &[1.0, 2.0]), Err(StatsError::TooFew { .. })));
+}
+
+/// Points of two levels with a slope each, which break at 20.5.
+fn broken(normals: &mut Normals, x: &[f64]) -> Vec<f64> {
+    let level = |x: f64| if x < 20.5 { 5.0 + 0.05 * x } else { 5.5 + 0.3 * (x - 20.0) };
+    x.iter().map(|x| level(*x) + 0.5 * normals.next()).collect()
+}
+
+#[test]
+fn intervals_of_breaks_cover() {
+    let x: Vec<f64> = (1..=40).map(f64::from).collect();
+    let drawn = Resampling::new(200, 1);
+    let covered = share(200, |normals| {
+        let found = breaks_bootstrap(&x, &broken(normals, &x), 2, 4, drawn, 0.95).unwrap();
+        // A study whose fit is one line has no break to be sure of, and counts as a miss.
+        found.breaks.first().is_some_and(|b| b.interval.is_some_and(|i| i.contains(20.5)))
+    });
+    assert!(covered >= 0.93, "{covered}");
+    let found = breaks_bootstrap(&x, &broken(&mut Normals::new(1), &x), 2, 4, drawn, 0.95).unwrap();
+    assert_eq!(found.breaks.len(), 1);
+    assert!(found.same_count > 0.9 && !found.breaks[0].is_at_edge(), "{found:?}");
+    assert_eq!(found, breaks_bootstrap(&x, &broken(&mut Normals::new(1), &x), 2, 4, drawn, 0.95).unwrap());
+}
+
+/// Two steps offered one break: the resamples go now to one, now to the other, and that is said.
+#[test]
+fn a_break_at_two_places_or_at_the_edge_is_said() {
+    let x: Vec<f64> = (1..=45).map(f64::from).collect();
+    let drawn = Resampling::new(400, 1);
+    let torn = share(40, |normals| {
+        let step = |x: f64| f64::from(u8::from(x > 15.5)) + f64::from(u8::from(x > 30.5));
+        let y: Vec<f64> = x.iter().map(|x| 4.0 * step(*x) - 0.267 * x + 0.4 * normals.next()).collect();
+        let found = breaks_bootstrap(&x, &y, 2, 4, drawn, 0.95).unwrap();
+        found
+            .breaks
+            .iter()
+            .any(|b| b.is_multimodal() && b.modes.iter().map(|m| m.share).sum::<f64>() <= 1.0 + 1e-12)
+    });
+    assert!(torn > 0.6, "{torn}");
+    // A step after the fourth point is as far out as pieces of four points allow.
+    let edge = share(40, |normals| {
+        let y: Vec<f64> = x.iter().map(|x| if *x < 4.5 { 9.0 } else { 0.0 } + 0.4 * normals.next()).collect();
+        let found = breaks_bootstrap(&x, &y, 2, 4, drawn, 0.95).unwrap();
+        found.breaks.iter().any(chimera_stats::regression::Break::is_at_edge)
+    });
+    assert!(edge > 0.9, "{edge}");
+    // A line has no break; what resamples see in it is told.
+    let line: Vec<f64> = x.iter().map(|x| 0.3 * x + (7.0 * x).sin()).collect();
+    let none = breaks_bootstrap(&x, &line, 3, 4, drawn, 0.95).unwrap();
+    assert!(none.breaks.is_empty() && none.same_count > 0.2 && none.same_count < 1.0, "{none:?}");
+    let long: Vec<f64> = (0..513).map(f64::from).collect();
+    assert!(matches!(
+        breaks_bootstrap(&long, &long, 2, 3, drawn, 0.95),
+        Err(StatsError::InvalidParameter { .. })
+    ));
+    let few = Resampling::new(99, 1);
+    assert!(matches!(breaks_bootstrap(&x, &line, 2, 3, few, 0.95), Err(StatsError::InvalidParameter { .. })));
+}
+
+/// Normal pairs with a correlation: tau is 2 / pi asin(r), Spearman's rho 6 / pi asin(r / 2).
+#[test]
+fn intervals_of_rank_correlations_cover() {
+    for (r, n) in [(0.0_f64, 10), (0.6, 10), (0.6, 30), (0.9, 30)] {
+        let pairs = |normals: &mut Normals| -> (Vec<f64>, Vec<f64>) {
+            (0..n)
+                .map(|_| {
+                    let (x, noise) = (normals.next(), normals.next());
+                    (x, r * x + (1.0 - r * r).sqrt() * noise)
+                })
+                .unzip()
+        };
+        let tau = 2.0 / std::f64::consts::PI * r.asin();
+        let rho = 6.0 / std::f64::consts::PI * (r / 2.0).asin();
+        let of_tau = share(2_000, |normals| {
+            let (x, y) = pairs(normals);
+            kendall(&x, &y).unwrap().estimate(0.95).unwrap().interval.is_some_and(|i| i.contains(tau))
+        });
+        let of_rho = share(2_000, |normals| {
+            let (x, y) = pairs(normals);
+            spearman(&x, &y).unwrap().estimate(0.95).unwrap().interval.is_some_and(|i| i.contains(rho))
+        });
+        for (name, covered) in [("tau", of_tau), ("rho", of_rho)] {
+            assert!((0.93..=0.975).contains(&covered), "{name} at {r}, {n} points: {covered}");
+        }
+    }
+    let perfect = kendall(&[1.0, 2.0, 3.0, 4.0, 5.0], &[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+    let estimate = perfect.estimate(0.95).unwrap();
+    assert!((estimate.point - 1.0).abs() < 1e-15);
+    assert_eq!((estimate.interval, estimate.standard_error), (None, None));
+    let four = spearman(&[1.0, 2.0, 3.0, 4.0], &[1.0, 3.0, 2.0, 4.0]).unwrap();
+    assert_eq!(four.estimate(0.95).unwrap().interval, None);
+    assert!(matches!(four.estimate(1.0), Err(StatsError::InvalidParameter { .. })));
+    // Exchanged and reversed data turn the interval round.
+    let (x, y) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2.0, 1.0, 5.0, 3.0, 6.0, 4.0]);
+    let there = kendall(&x, &y).unwrap().estimate(0.9).unwrap().interval.unwrap();
+    let back = kendall(&y.map(|v| -v), &x).unwrap().estimate(0.9).unwrap().interval.unwrap();
+    assert!((there.low + back.high).abs() < 1e-12 && (there.high + back.low).abs() < 1e-12);
 }

@@ -4,9 +4,9 @@
 
 /// Most groups.
 const GROUPS: usize = 8;
-/// Steps from state to state that an exact law may take by default: some ten milliseconds.
+/// Steps from state to state that an exact law may take by default: some 20 ms.
 pub(super) const EASY: usize = 300_000;
-/// Steps that it may take on request.
+/// Steps that it may take on request: a second or so.
 pub(super) const HARD: usize = 5_000_000;
 /// Bits of a doubled rank sum beside the count of its group: 31 values have rank sums up to 992.
 const SUM_BITS: u32 = 11;

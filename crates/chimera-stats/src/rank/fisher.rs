@@ -20,14 +20,15 @@ pub(super) fn estimate(
     method: &'static str,
 ) -> Result<Estimate, StatsError> {
     check_level(level)?;
-    let supported = n >= INTERVAL_FROM && r.abs() < 1.0;
+    // A quotient that should be 1 may miss it by a last digit.
+    let supported = n >= INTERVAL_FROM && 1.0 - r.abs() > 8.0 * f64::EPSILON;
     let interval = supported.then(|| {
         let (z, half) = (r.atanh(), normal_quantile((1.0 + level) / 2.0) * se);
         Interval { low: (z - half).tanh(), high: (z + half).tanh(), level }
     });
     Ok(Estimate {
         point: r,
-        standard_error: supported.then(|| (1.0 - r) * (1.0 + r) * se),
+        standard_error: supported.then_some((1.0 - r) * (1.0 + r) * se),
         interval,
         method: Cow::Borrowed(method),
         unit: Cow::Borrowed("point"),
