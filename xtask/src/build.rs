@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::oracle;
+
 /// Profile of everything that `cargo xtask` builds.
 pub(crate) const PROFILE: &str = "lab";
 
@@ -69,5 +71,34 @@ pub(crate) fn bench(filter: &[String]) -> Result<u8> {
         .args(filter)
         .status()
         .context("cargo could not be started")?;
+    Ok(u8::from(!status.success()))
+}
+
+/// Runs the benches of the statistics, then the comparison with scipy, which skips without a Python that has it.
+pub(crate) fn bench_stats() -> Result<u8> {
+    let status = cargo()
+        .args(["bench", "--profile", PROFILE, "--package", "chimera-benches", "--bench", "stats"])
+        .status()
+        .context("cargo could not be started")?;
+    if !status.success() {
+        return Ok(1);
+    }
+    let mut command = cargo();
+    match oracle::python() {
+        Ok(python) => drop(command.env("CHIMERA_ORACLE_PYTHON", python)),
+        Err(error) => eprintln!("xtask: no Python with the reference packages ({error:#})"),
+    }
+    run_example(&mut command, "chimera-benches", "against-scipy", &[])
+}
+
+/// Builds and runs an example of a package.
+pub(crate) fn example(package: &str, name: &str, args: &[String]) -> Result<u8> {
+    run_example(&mut cargo(), package, name, args)
+}
+
+fn run_example(command: &mut Command, package: &str, name: &str, args: &[String]) -> Result<u8> {
+    command.args(["run", "--quiet", "--profile", PROFILE, "--package", package, "--example", name, "--"]);
+    command.args(args);
+    let status = command.status().context("cargo could not be started")?;
     Ok(u8::from(!status.success()))
 }

@@ -17,6 +17,9 @@ cargo xtask <command>
   lint                rustfmt, clippy and rustdoc, warnings denied
   ci                  test, then lint
   bench [filter]      the criterion benches
+  bench-stats         the benches of the statistics, and the bootstrap beside scipy's, taking turns
+  calibrate [--paper] what the statistics promise beside what they hold in simulated studies, as tables; --paper takes
+                      a quarter of an hour and is what docs/calibration.md shows
   models <...>        list, make, fetch or convert models           (chimera models --help)
   runs <...>          list, show or merge run directories           (chimera runs --help)
   probe               which backends work here, and what mends the others
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "lint" => lint::run(),
         "bench" => build::bench(&rest),
+        "bench-stats" => build::bench_stats(),
+        "calibrate" => build::example("chimera-stats", "calibration", &rest),
         "ci" => test::run(&[]).and_then(|code| if code == 0 { lint::run() } else { Ok(code) }),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -71,17 +71,7 @@ impl Indices {
     pub(crate) fn below(&mut self, n: usize) -> usize {
         match self {
             Self::Numpy(rng) => rng.below(n as u32) as usize,
-            Self::Xoshiro(rng) => {
-                // Lemire's method on 64 bits, without bias.
-                let n = n as u64;
-                let threshold = n.wrapping_neg() % n;
-                loop {
-                    let product = u128::from(rng.next_u64()) * u128::from(n);
-                    if product as u64 >= threshold {
-                        return (product >> 64) as usize;
-                    }
-                }
-            }
+            Self::Xoshiro(rng) => below(rng, n),
         }
     }
 
@@ -141,10 +131,34 @@ impl Indices {
 
     /// Fills `to` with a resample of `from`, drawn with replacement.
     pub(crate) fn resample(&mut self, from: &[f64], to: &mut [f64]) {
-        for slot in to {
-            *slot = from[self.below(from.len())];
+        // The generator is chosen once, and a copy of it stays in registers.
+        match self {
+            Self::Xoshiro(rng) => {
+                let mut own = rng.clone();
+                to.iter_mut().for_each(|slot| *slot = from[below(&mut own, from.len())]);
+                *rng = own;
+            }
+            Self::Numpy(rng) => {
+                let mut own = rng.clone();
+                to.iter_mut().for_each(|slot| *slot = from[own.below(from.len() as u32) as usize]);
+                *rng = own;
+            }
         }
     }
+}
+
+/// A uniform index below n by Lemire's method on 64 bits, without bias. The threshold is below n: its division is hardly
+/// ever made.
+fn below(rng: &mut Xoshiro256PlusPlus, n: usize) -> usize {
+    let n = n as u64;
+    let mut product = u128::from(rng.next_u64()) * u128::from(n);
+    if (product as u64) < n {
+        let threshold = n.wrapping_neg() % n;
+        while (product as u64) < threshold {
+            product = u128::from(rng.next_u64()) * u128::from(n);
+        }
+    }
+    (product >> 64) as usize
 }
 
 #[cfg(test)]
