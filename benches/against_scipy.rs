@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 /// Turns that each side takes.
 const TURNS: usize = 7;
 /// Batch sizes that scipy may choose from: resamples held in memory at a time.
-const BATCHES: [usize; 4] = [10, 100, 1_000, 10_000];
+const BATCHES: [usize; 5] = [10, 50, 100, 1_000, 10_000];
 
 #[derive(Clone, Copy)]
 struct Case {

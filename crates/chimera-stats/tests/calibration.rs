@@ -12,7 +12,7 @@ use study::errors;
 use study::noise::{DRIFT, NORMAL, ON_LOGS, RAW_ONE};
 use study::{ALPHA, BLOCKS, Size};
 
-const SIZE: Size = Size { repetitions: 1_500, resamples: 200, pilots: 0 };
+const SIZE: Size = Size { repetitions: 1_500, two_levels: 1_500, resamples: 200, pilots: 0 };
 
 /// The expanded two-level bootstrap, and the interval that takes all requests as independent.
 const EXPANDED: usize = 4;

@@ -18,11 +18,14 @@ use study::errors::{self, TESTS};
 use study::noise::{NOISES, NORMAL, Noise, ON_LOGS, RAW_HALF, RAW_ONE};
 use study::{BLOCKS, Size};
 
-const QUICK: Size = Size { repetitions: 1_000, resamples: 500, pilots: 200 };
-const PAPER: Size = Size { repetitions: 20_000, resamples: 1_000, pilots: 4_000 };
+const QUICK: Size = Size { repetitions: 1_000, two_levels: 1_000, resamples: 500, pilots: 200 };
+const PAPER: Size = Size { repetitions: 20_000, two_levels: 5_000, resamples: 1_000, pilots: 4_000 };
+
+/// A name and what prints its tables.
+type Section = (&'static str, fn(Size));
 
 /// The tables, in order. Every cell has a seed of its own: alone they come out as they do together.
-const SECTIONS: [(&str, fn(Size)); 6] = [
+const SECTIONS: [Section; 6] = [
     ("intervals", intervals),
     ("pooled", pooled),
     ("false-positives", false_positives),
@@ -46,14 +49,10 @@ fn main() -> ExitCode {
     if !SECTIONS.iter().any(|(name, _)| chosen(name)) {
         return usage();
     }
-    let worst = |share: f64| 100.0 * (share * (1.0 - share) / size.repetitions as f64).sqrt();
     println!(
-        "{} simulated studies per cell, {} resamples per bootstrap; one standard error of a share is {:.2} points at 95 % \
-         and {:.2} points at 50 %.\n",
+        "{} simulated studies per cell; one standard error of a share: {}.\n",
         size.repetitions,
-        size.resamples,
-        worst(0.95),
-        worst(0.5)
+        errors_of(size.repetitions)
     );
     for (name, section) in SECTIONS {
         if chosen(name) {
@@ -61,6 +60,12 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Standard errors of shares of so many.
+fn errors_of(of: u64) -> String {
+    let error = |share: f64| 100.0 * (share * (1.0 - share) / of as f64).sqrt();
+    format!("{:.2} points at 95 %, {:.2} at 50 %", error(0.95), error(0.5))
 }
 
 fn usage() -> ExitCode {
@@ -90,6 +95,12 @@ fn cell(table: u64, row: usize, column: usize) -> u64 {
 
 fn intervals(size: Size) {
     println!("### Coverage of 95 % intervals, in %, and width\n");
+    println!(
+        "Bootstraps draw {} resamples. The two-level ones, which draw every request, are made in the first {} studies ({}).",
+        size.resamples,
+        size.two_levels,
+        errors_of(size.two_levels)
+    );
     println!(
         "In brackets the median width over that of the narrowest interval for the same noise and blocks that holds 93 % \
          or more.\n"

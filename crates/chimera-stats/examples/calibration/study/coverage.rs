@@ -24,6 +24,8 @@ pub(crate) const METHODS: [&str; 9] = [
 pub(crate) const MEAN_T: usize = 0;
 /// Place of the t interval on logarithms.
 pub(crate) const LOG_T: usize = 1;
+/// Places of the two-level bootstraps.
+const TWO_LEVEL: [usize; 2] = [4, 5];
 /// Place of the paired ratio.
 pub(crate) const PAIRED: usize = 6;
 /// Place of the order statistics.
@@ -50,7 +52,8 @@ pub(crate) fn coverage(cell: u64, noise: Noise, blocks: usize, size: Size) -> [O
     truths[PAIRED] = RATIO;
     truths[MEDIAN] = median;
     let studies = repeat(cell, size.repetitions, |normals, number| {
-        study(noise, blocks, Resampling::new(size.resamples, number), normals)
+        let resampling = Resampling::new(size.resamples, number);
+        study(noise, blocks, resampling, number < size.two_levels, normals)
     });
     std::array::from_fn(|method| {
         let found: Vec<Interval> = studies.iter().filter_map(|study| study[method]).collect();
@@ -58,8 +61,9 @@ pub(crate) fn coverage(cell: u64, noise: Noise, blocks: usize, size: Size) -> [O
         let mut widths: Vec<f64> = found.iter().map(|i| (i.high - i.low) / truths[method]).collect();
         widths.sort_unstable_by(f64::total_cmp);
         let width = widths.get(widths.len() / 2).copied();
+        let made = if TWO_LEVEL.contains(&method) { size.two_levels } else { size.repetitions };
         // A refusal counts as a miss; only where no study had an interval there is nothing to count.
-        width.map(|width| Cell { coverage: held as f64 / studies.len() as f64, width })
+        width.map(|width| Cell { coverage: held as f64 / made.min(size.repetitions) as f64, width })
     })
 }
 
@@ -68,6 +72,7 @@ fn study(
     noise: Noise,
     blocks: usize,
     resampling: Resampling,
+    two_levels: bool,
     normals: &mut Normals,
 ) -> [Option<Interval>; METHODS.len()] {
     let requests = noise.arm(blocks, 1.0, normals);
@@ -82,13 +87,18 @@ fn study(
     let (a, b) = (noise.block_values(&a), noise.block_values(&b));
     let back = |estimate: Estimate| estimate.interval.map(|i| i.map(|v| noise.back(v)));
     let raw = if noise.law == Law::OnLogs { Blocks::new(requests).unwrap() } else { on_scale.clone() };
+    let two_level = |limits| {
+        two_levels
+            .then(|| two_level::mean(&on_scale, resampling, limits, LEVEL).ok().and_then(back))
+            .flatten()
+    };
     [
         intervals::block_means(&raw, LEVEL).unwrap().interval,
         intervals::geometric_over_blocks(Sample::new(&values, "block").unwrap(), LEVEL).unwrap().interval,
         bootstrap::bca(by_block, mean, resampling, LEVEL).ok().and_then(back),
         bootstrap::mean_bootstrap_t(by_block, resampling, LEVEL).ok().and_then(back),
-        two_level::mean(&on_scale, resampling, Limits::Expanded, LEVEL).ok().and_then(back),
-        two_level::mean(&on_scale, resampling, Limits::Plain, LEVEL).ok().and_then(back),
+        two_level(Limits::Expanded),
+        two_level(Limits::Plain),
         ratio::paired(Sample::new(&a, "block").unwrap(), Sample::new(&b, "block").unwrap(), LEVEL)
             .unwrap()
             .interval,

@@ -26,6 +26,8 @@ pub(crate) const ALPHA: f64 = 0.05;
 pub(crate) struct Size {
     /// Studies per cell.
     pub(crate) repetitions: u64,
+    /// Studies per cell in which the two-level bootstraps are made as well.
+    pub(crate) two_levels: u64,
     /// Resamples of each bootstrap.
     pub(crate) resamples: usize,
     /// Pilots from which a study is planned.
