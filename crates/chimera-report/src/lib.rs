@@ -27,6 +27,7 @@
 //! # }
 //! ```
 
+mod aligned;
 mod check;
 mod csv;
 mod error;
@@ -45,6 +46,7 @@ mod verdict;
 mod view;
 mod write;
 
+pub use aligned::aligned;
 pub use csv::csv;
 pub use error::{Invalid, ReportError};
 pub use format::{Shown, estimate as show_estimate, integer as show_integer, number as show_number};

@@ -183,6 +183,11 @@ impl Critical {
 /// Mean and standard error of so many drawn block means.
 fn moments(blocks: usize, sd: f64, indices: &mut Indices) -> (f64, f64) {
     let n = blocks as f64;
+    if blocks > DRAWN_SINGLY {
+        // The mean and the sum of squares of normal values are independent: two draws have the law of all of them.
+        let mean = sd * indices.normal() / n.sqrt();
+        return (mean, sd * (chi_squared(n - 1.0, indices) / (n - 1.0) / n).sqrt());
+    }
     let (mut mean, mut squares) = (0.0, 0.0);
     for k in 1..=blocks {
         let value = sd * indices.normal();
@@ -191,6 +196,23 @@ fn moments(blocks: usize, sd: f64, indices: &mut Indices) -> (f64, f64) {
         squares += step * (value - mean);
     }
     (mean, (squares / (n - 1.0) / n).sqrt())
+}
+
+/// Up to so many blocks each is drawn.
+const DRAWN_SINGLY: usize = 24;
+
+/// A chi-squared value of 3 or more degrees of freedom: twice a gamma value by Marsaglia and Tsang (2000, *ACM Transactions
+/// on Mathematical Software* 26).
+fn chi_squared(dof: f64, indices: &mut Indices) -> f64 {
+    let d = dof / 2.0 - 1.0 / 3.0;
+    let c = 1.0 / (9.0 * d).sqrt();
+    loop {
+        let x = indices.normal();
+        let v = (1.0 + c * x).powi(3);
+        if v > 0.0 && indices.uniform().ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+            return 2.0 * d * v;
+        }
+    }
 }
 
 /// A share with Wilson's interval (1927, *JASA* 22) at 0.95.
@@ -211,5 +233,29 @@ fn wilson(found: usize, of: usize) -> Estimate {
         method: "power, simulated, Wilson".into(),
         unit: "simulation".into(),
         n: of,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_drawn_at_once_have_the_law_of_those_drawn_singly() {
+        let mut indices = Resampling::new(100, 3).indices().unwrap();
+        let draws = 40_000;
+        for blocks in [DRAWN_SINGLY, DRAWN_SINGLY + 1, 400] {
+            let (n, dof) = (blocks as f64, blocks as f64 - 1.0);
+            let drawn: Vec<(f64, f64)> = (0..draws).map(|_| moments(blocks, 2.0, &mut indices)).collect();
+            let mean_of =
+                |f: &dyn Fn(&(f64, f64)) -> f64| drawn.iter().map(f).sum::<f64>() / f64::from(draws);
+            // Var of the mean is sd² / n; E and Var of s² are sd² and 2 sd⁴ / (n - 1).
+            let spread = mean_of(&|(mean, _)| mean * mean) * n / 4.0;
+            let square = mean_of(&|(_, se)| se * se * n) / 4.0;
+            let of_square = mean_of(&|(_, se)| (se * se * n / 4.0 - 1.0).powi(2)) * dof / 2.0;
+            for (what, ratio) in [("mean", spread), ("variance", square), ("its variance", of_square)] {
+                assert!((ratio - 1.0).abs() < 0.04, "{what} of {blocks}: {ratio}");
+            }
+        }
     }
 }

@@ -245,3 +245,32 @@ pub(crate) fn smallest(
     }
     Ok(Some(at))
 }
+
+/// The standard deviation that so many degrees of freedom of normal noise could have hidden: the upper limit, at a
+/// one-sided `confidence`, of the one that was seen (chi-squared law of the sum of squares). Five blocks that show 2 % may
+/// come from 3.1 %, at 80 %.
+///
+/// # Errors
+/// [`StatsError::TooFew`] without a degree of freedom, [`StatsError::InvalidParameter`] for a confidence outside (0, 1) or a
+/// negative standard deviation, [`StatsError::NotFinite`], [`StatsError::Overflow`].
+pub fn sd_upper(sd: f64, dof: usize, confidence: f64) -> Result<f64, StatsError> {
+    const WHAT: &str = "upper limit of a standard deviation";
+    crate::error::check_unit("confidence", confidence)?;
+    check_count(WHAT, 1, dof)?;
+    crate::error::check_finite(WHAT, &[sd])?;
+    if sd < 0.0 {
+        return Err(StatsError::InvalidParameter {
+            name: "standard deviation",
+            value: sd,
+            expected: "zero or more",
+        });
+    }
+    let dof = dof as f64;
+    // The chi-squared value that a share `confidence` lies above: below the mean by bracket, then by halving.
+    let (mut low, mut high) = (0.0, 2.0 * dof + 40.0);
+    for _ in 0..200 {
+        let middle = 0.5 * (low + high);
+        if crate::dist::chi_squared_sf(middle, dof)? > confidence { low = middle } else { high = middle }
+    }
+    crate::error::in_range(WHAT, sd * (dof / (0.5 * (low + high))).sqrt())
+}

@@ -23,6 +23,12 @@ pub enum StudyError {
         /// How its trials ended.
         counts: String,
     },
+    /// The question makes no sense for these runs: ask another.
+    #[error("{reason}")]
+    Question {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A statistic refused its input: a defect of the analysis, with the place.
     #[error("{place}: {source}")]
     Statistics {

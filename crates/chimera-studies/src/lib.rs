@@ -2,9 +2,12 @@
 //! harness's business, statistics are in `chimera-stats`, formatting is in `chimera-report`; what several reports say
 //! in the same way is in [`sections`]. Analysis is a pure function: the same records give the same findings.
 
+pub mod aa;
+pub mod compare;
 mod data;
 mod error;
 mod estimands;
+pub mod planner;
 mod scaling;
 mod study;
 mod tr121;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use chimera_cli::{exit, models, probe, runs};
+use chimera_cli::{compare, exit, models, probe, runs};
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -20,6 +20,13 @@ enum Arguments {
     /// List, show or merge run directories.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
+    /// Hold a run against another: 0 no regression, 1 a regression supported by the data, 2 cannot tell (--strict), 3
+    /// not comparable.
+    Compare(compare::CompareArgs),
+    /// How many blocks does the next comparison need?
+    Power(compare::PowerArgs),
+    /// How often does this machine, with this design, call a difference where there is none?
+    Aa(compare::AaArgs),
 }
 
 fn main() -> ExitCode {
@@ -27,5 +34,8 @@ fn main() -> ExitCode {
         Arguments::Probe { json } => probe::main(json),
         Arguments::Models(command) => models::main(&command),
         Arguments::Runs(command) => runs::main(&command),
+        Arguments::Compare(args) => compare::compare(&args),
+        Arguments::Power(args) => compare::power(&args),
+        Arguments::Aa(args) => compare::aa(&args),
     })
 }

@@ -4,8 +4,9 @@ use chimera_stats::models::{self, Form, Regressor};
 use chimera_stats::random::{Generator, Resampling};
 use chimera_stats::rank::{kendall, mid_ranks, spearman};
 use chimera_stats::regression::{
-    Aggregator, DegenerateResamples, Level, Scale, Scheme, crossover, crossover_sensitivity, influence,
-    leave_one_out, logs, multiple, ols, pairs_bootstrap_slope, power_law, segmented, slope, theil_sen, wls,
+    Aggregator, DegenerateResamples, Level, Scale, Scheme, breaks_bootstrap, crossover,
+    crossover_sensitivity, influence, leave_one_out, logs, multiple, ols, pairs_bootstrap_slope, power_law,
+    segmented, slope, theil_sen, wls,
 };
 use chimera_stats::{Blocks, pcg64::Pcg64};
 
@@ -69,6 +70,14 @@ pub(super) fn lines(input: &mut Input<'_>) {
         assert_eq!(found.segments.iter().map(|s| s.fit.n).sum::<usize>(), x.len());
         found.segments.iter().for_each(|s| fit(&s.fit));
         assert!(!found.evidence().is_nan());
+    }
+    if let Ok(found) = breaks_bootstrap(&x, &y, input.count(3), 3, resampling, level) {
+        share("same count", found.same_count);
+        for found in found.breaks {
+            finite("break", found.at);
+            interval("break", found.interval);
+            share("edge", found.edge);
+        }
     }
     if let Ok(logs) = logs(&x) {
         logs.into_iter().for_each(|v| finite("log", v));

@@ -1,12 +1,13 @@
 //! Samples, arms, groups, blocks, series, plans.
 
 use chimera_stats::censored::KaplanMeier;
-use chimera_stats::hypothesis::{self, Alternative, Margin, RankNull};
+use chimera_stats::hypothesis::{self, Alternative, GroupNull, Margin, RankNull};
 use chimera_stats::quantile::certifying_n;
 use chimera_stats::series::{self, Criteria, Penalty};
 use chimera_stats::two_level::{self, Limits};
 use chimera_stats::{
-    Blocks, Sample, Summary, bootstrap, effect, intervals, power, ratio, ratio_of_sums, robust, variance,
+    Blocks, Sample, Summary, bootstrap, diagnose, effect, intervals, power, ratio, ratio_of_sums, robust,
+    variance,
 };
 
 use super::checks::{equivalence, estimate, finite, interval, optional, share, test, value};
@@ -85,6 +86,7 @@ pub(super) fn one(input: &mut Input<'_>) {
     for side in SIDES {
         test(hypothesis::one_sample_t(sample, against, side));
         test(hypothesis::sign(sample, against, side));
+        test(hypothesis::skewness(sample, side));
         for null in NULLS {
             test(hypothesis::wilcoxon(sample, against, side, null));
         }
@@ -182,7 +184,18 @@ pub(super) fn groups(input: &mut Input<'_>) {
     ] {
         test(of(&groups));
     }
-    let _ = hypothesis::friedman_conover(&groups);
+    for null in [GroupNull::Exact, GroupNull::ChiSquared] {
+        test(hypothesis::kruskal_wallis_by(&groups, null));
+        test(hypothesis::friedman_by(&groups, null));
+    }
+    for pairs in [hypothesis::friedman_conover, hypothesis::friedman_nemenyi, hypothesis::kruskal_dunn] {
+        for pair in pairs(&groups).into_iter().flatten() {
+            test(Ok(pair.test));
+            if let Some(p) = pair.adjusted {
+                share("adjusted p", p);
+            }
+        }
+    }
     estimate(effect::eta_squared(&groups, input.probability()));
     let counts: Vec<Vec<u64>> = lists.iter().map(|v| v.iter().map(|v| *v as u64).collect()).collect();
     let rows: Vec<&[u64]> = counts.iter().map(Vec::as_slice).collect();
@@ -258,6 +271,12 @@ pub(super) fn series(input: &mut Input<'_>) {
     let (least, lags, alpha) = (input.count(6), input.count(30), input.probability());
     let resampling = input.resampling();
     let Ok(sample) = Sample::new(&values, "request") else { return };
+    for null in NULLS {
+        test(series::mann_kendall(sample, SIDES[lags % 3], null));
+    }
+    for warning in [diagnose::blocks(sample), diagnose::shape(sample)].into_iter().flatten().flatten() {
+        assert!(!warning.to_string().is_empty());
+    }
     if let Ok(found) = series::autocorrelation(sample, lags) {
         found.into_iter().for_each(|r| finite("autocorrelation", r));
     }
