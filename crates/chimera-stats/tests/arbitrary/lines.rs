@@ -72,7 +72,7 @@ pub(super) fn lines(input: &mut Input<'_>) {
         assert!(!found.evidence().is_nan());
     }
     // A hundred fits: now and then.
-    if input.byte() % 8 == 0
+    if input.byte().is_multiple_of(8)
         && let Ok(found) = breaks_bootstrap(&x, &y, input.count(3), 3, resampling, level)
     {
         share("same count", found.same_count);
@@ -87,7 +87,7 @@ pub(super) fn lines(input: &mut Input<'_>) {
     }
     let regressors = [Regressor { name: "x", values: &x }, Regressor { name: "z", values: &third }];
     // Rival curves search from many starts, which takes milliseconds.
-    if input.byte() % 16 == 0
+    if input.byte().is_multiple_of(16)
         && let Ok(found) = models::compare(&y, &regressors, &[Form::Linear, Form::Power, Form::OffsetPower])
     {
         let _ = found.chosen();

@@ -185,7 +185,7 @@ pub(super) fn groups(input: &mut Input<'_>) {
         test(of(&groups));
     }
     // The exact law counts millions of arrangements: now and then.
-    let exact = if input.byte() % 16 == 0 { GroupNull::Exact } else { GroupNull::Auto };
+    let exact = if input.byte().is_multiple_of(16) { GroupNull::Exact } else { GroupNull::Auto };
     for null in [exact, GroupNull::ChiSquared] {
         test(hypothesis::kruskal_wallis_by(&groups, null));
         test(hypothesis::friedman_by(&groups, null));
@@ -257,7 +257,7 @@ pub(super) fn plans(input: &mut Input<'_>) {
     let detectable = power::minimum_detectable(noise, design, alpha, power, resampling);
     assert!(detectable.is_err() || detectable.is_ok_and(|d| d >= 0.0), "{noise:?} {design:?}");
     // The search for blocks doubles up to thousands: only now and then.
-    if input.byte() % 32 == 0 {
+    if input.byte().is_multiple_of(32) {
         let found =
             power::required_blocks(noise, design.requests, design.paired, effect, alpha, power, resampling);
         if let Ok(Some(blocks)) = found {
