@@ -140,7 +140,7 @@ fn arms_of_one_run_are_paired_by_block() {
 #[test]
 fn a_drift_within_a_run_is_told_beside_the_ratio() {
     let drifting = Planted { drift: 0.02, ..Planted::new(2, 12) };
-    let comparison = compare(Planted::new(1, 12), drifting, &Options::default());
+    let comparison = compare(Planted::new(3, 12), drifting, &Options::default());
     let told = |side: &str| {
         let begins = format!("{side} drifts");
         comparison.rows.iter().filter(|row| row.notes.iter().any(|note| note.starts_with(&begins))).count()
