@@ -22,6 +22,9 @@ cargo xtask <command>
                       a quarter of an hour and is what docs/calibration.md shows
   models <...>        list, make, fetch or convert models           (chimera models --help)
   runs <...>          list, show or merge run directories           (chimera runs --help)
+  compare A B         hold a run against another; the exit code says whether it regressed
+  power --from RUN    how many blocks the next comparison needs
+  aa RUN...           how often this machine calls a difference where there is none
   probe               which backends work here, and what mends the others
 ";
 
@@ -31,7 +34,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = args.collect();
     let done = match command.as_str() {
         "tr121" => study::run("phase-scaling", "tr121", &rest),
-        "models" | "runs" | "probe" => study::chimera(&command, &rest),
+        "models" | "runs" | "probe" | "compare" | "power" | "aa" => study::chimera(&command, &rest),
         "test" => test::run(&rest),
         "lint" => lint::run(),
         "bench" => build::bench(&rest),

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use chimera_records::Metric;
+use chimera_records::{Metric, RunStatus};
 use chimera_report::aligned;
 use chimera_stats::{Blocks, StatsError, power, power::Noise, variance};
 use serde::Serialize;
@@ -72,7 +72,7 @@ pub struct Plan {
     pub blocks: Option<usize>,
     /// The same, cautiously.
     pub blocks_cautious: Option<usize>,
-    /// Seconds from the first trial of a block to its last, the mean over the blocks of the run.
+    /// Seconds that the run took per block, process starts and loads included; absent for a run that was interrupted.
     pub seconds_per_block: Option<f64>,
     /// What could not be planned, and why.
     pub left_out: Vec<String>,
@@ -192,7 +192,7 @@ pub fn markdown(plan: &Plan) -> String {
     if let Some((seconds, blocks)) = plan.seconds_per_block.zip(plan.blocks_cautious) {
         let _ = writeln!(
             out,
-            "A block of that run took {seconds:.0} s: two runs of {blocks} blocks take about {:.0} minutes.",
+            "A block of that run took {seconds:.1} s: two runs of {blocks} blocks take about {:.0} minutes.",
             2.0 * seconds * blocks as f64 / 60.0
         );
     }
@@ -308,15 +308,10 @@ impl Required {
     }
 }
 
-/// Mean time from the start of a block's first trial to that of its last.
+/// Wall-clock time of a complete run over its blocks: process starts and loads count, for the next run pays them too.
 fn seconds_per_block(run: &RunData) -> Option<f64> {
-    let mut starts: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
-    for trial in run.trials.iter().filter(|trial| trial.attempt == 1) {
-        let entry = starts.entry(trial.block).or_insert((trial.started_unix_ms, trial.started_unix_ms));
-        entry.0 = entry.0.min(trial.started_unix_ms);
-        entry.1 = entry.1.max(trial.started_unix_ms);
-    }
-    let spans: Vec<f64> =
-        starts.values().map(|(first, last)| last.saturating_sub(*first) as f64 / 1e3).collect();
-    (!spans.is_empty()).then(|| spans.iter().sum::<f64>() / spans.len() as f64).filter(|mean| *mean > 0.0)
+    let blocks: std::collections::BTreeSet<u32> = run.trials.iter().map(|trial| trial.block).collect();
+    let whole = run.manifest.status == RunStatus::Complete && run.manifest.repairs.is_empty();
+    let span = run.manifest.ended_unix_ms?.checked_sub(run.manifest.created_unix_ms)?;
+    (whole && !blocks.is_empty() && span > 0).then(|| span as f64 / 1e3 / blocks.len() as f64)
 }
