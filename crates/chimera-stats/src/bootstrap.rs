@@ -61,7 +61,9 @@ pub fn bca(
     let acceleration = acceleration(sample, &statistic)?;
     let adjusted = |z: f64| {
         let shifted = bias + z;
-        normal_cdf(bias + shifted / (1.0 - acceleration * shifted))
+        let left = 1.0 - acceleration * shifted;
+        // At the pole of the formula the corrected percentile has reached its end; beyond it the sign would turn.
+        if left > 0.0 { normal_cdf(bias + shifted / left) } else { f64::from(u8::from(shifted > 0.0)) }
     };
     let z = normal_quantile((1.0 - level) / 2.0);
     estimate(sample, point, &replicates, (adjusted(z), adjusted(-z)), level, METHOD)

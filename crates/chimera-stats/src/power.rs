@@ -73,7 +73,7 @@ pub fn power(
 /// simulations, of the difference that would have tipped each. The sign is the caller's to choose: it is the same.
 ///
 /// # Errors
-/// As [`power`]; [`StatsError::InvalidParameter`] for a power outside (0, 1).
+/// As [`power`]; [`StatsError::InvalidParameter`] for a power outside (0, 1), [`StatsError::Overflow`].
 pub fn minimum_detectable(
     noise: Noise,
     design: Design,
@@ -86,7 +86,7 @@ pub fn minimum_detectable(
     let mut tipping: Vec<f64> = draws.iter().map(|d| d.critical * d.se - d.difference).collect();
     let at = ((power * tipping.len() as f64).ceil() as usize).clamp(1, tipping.len()) - 1;
     let (_, value, _) = tipping.select_nth_unstable_by(at, f64::total_cmp);
-    Ok(value.max(0.0))
+    crate::error::in_range("minimum detectable effect", value.max(0.0))
 }
 
 /// Most blocks that [`required_blocks`] tries.

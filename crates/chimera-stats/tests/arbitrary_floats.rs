@@ -27,3 +27,10 @@ fn any_bytes_give_finite_results_or_refusals() {
     // Most strings get past the refusals.
     assert!(seen > 10 * STRINGS, "{seen} values were looked at");
 }
+
+/// What the fuzz target found.
+#[test]
+fn strings_that_once_failed_do_not_any_more() {
+    // Limits of Cohen's d beyond the largest float.
+    arbitrary::drive(&[92, 11, 188, 188, 188, 188, 188, 11, 6, 188, 255, 7, 3, 229]);
+}

@@ -74,12 +74,12 @@ fn estimate(
     let t = in_range(method, contrast.difference / contrast.se)?;
     let dof = contrast.dof;
     let tail = (1.0 - level) / 2.0;
-    let limit = |p: f64| t_shift(t, dof, p).map(|shift| shift / root);
+    let limit = |p: f64| in_range(method, t_shift(t, dof, p)? / root);
     let d = t / root;
     Ok(Estimate {
         point: d,
         // First-order: of the mean, and of the standard deviation.
-        standard_error: Some((1.0 / (root * root) + d * d / (2.0 * dof)).sqrt()),
+        standard_error: Some((1.0 / root).hypot(d / (2.0 * dof).sqrt())),
         interval: Some(Interval { low: limit(1.0 - tail)?, high: limit(tail)?, level }),
         method: method.into(),
         unit: unit.into(),

@@ -27,7 +27,8 @@ pub fn t_test_from(difference: f64, standard_error: f64, n: usize) -> Result<Opt
 /// `None` below 3 replicates.
 ///
 /// # Errors
-/// [`StatsError::InvalidParameter`] for alpha outside (0, 1) or power outside (0.5, 1).
+/// [`StatsError::InvalidParameter`] for alpha outside (0, 1) or power outside (0.5, 1), [`StatsError::NotFinite`] for a
+/// standard error that is no number.
 pub fn minimum_detectable(
     standard_error: f64,
     n: usize,
@@ -35,6 +36,7 @@ pub fn minimum_detectable(
     power: f64,
 ) -> Result<Option<f64>, StatsError> {
     check_unit("alpha", alpha)?;
+    crate::error::check_finite("minimum detectable effect", &[standard_error])?;
     if !(power > 0.5 && power < 1.0) {
         return Err(StatsError::InvalidParameter {
             name: "power",

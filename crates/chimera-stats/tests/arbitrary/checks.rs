@@ -47,7 +47,7 @@ pub(super) fn interval(what: &str, interval: Option<Interval>) {
 pub(super) fn estimate(result: Result<Estimate, StatsError>) {
     let Ok(estimate) = result else { return };
     finite(&estimate.method, estimate.point);
-    assert!(estimate.standard_error.is_none_or(|se| se >= 0.0), "{estimate:?}");
+    assert!(estimate.standard_error.is_none_or(|se| se >= 0.0 && se.is_finite()), "{estimate:?}");
     interval(&estimate.method, estimate.interval);
 }
 

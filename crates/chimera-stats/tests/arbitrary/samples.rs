@@ -73,8 +73,7 @@ pub(super) fn one(input: &mut Input<'_>) {
     let last = |v: &[f64]| v[v.len() - 1];
     estimate(bootstrap::percentile(sample, mean, resampling, level));
     estimate(bootstrap::percentile(sample, last, resampling, level));
-    // Near a level of 1 the corrected percentiles pass the pole of BCa's formula.
-    estimate(bootstrap::bca(sample, mean, resampling, level.min(0.999)));
+    estimate(bootstrap::bca(sample, mean, resampling, level));
     estimate(bootstrap::bootstrap_t(sample, |v| (last(v), v[0].abs()), resampling, level));
     estimate(bootstrap::mean_bootstrap_t(sample, resampling, level));
     let trim = input.probability();
@@ -96,7 +95,7 @@ pub(super) fn one(input: &mut Input<'_>) {
         share("t test", p);
     }
     if let Ok(Some(found)) = hypothesis::minimum_detectable(against, n, 1.0 - level, trim) {
-        assert!(!found.is_nan() || against.is_nan(), "{against} {n} {level} {trim}");
+        assert!(!found.is_nan(), "{against} {n} {level} {trim}");
     }
     for adjusted in [hypothesis::holm(&values), hypothesis::benjamini_hochberg(&values)].into_iter().flatten()
     {
@@ -254,8 +253,7 @@ pub(super) fn plans(input: &mut Input<'_>) {
     let (effect, alpha, power) = (input.value(), input.probability(), input.probability());
     let resampling = input.resampling();
     estimate(power::power(noise, design, effect, alpha, resampling));
-    let detectable = power::minimum_detectable(noise, design, alpha, power, resampling);
-    assert!(detectable.is_err() || detectable.is_ok_and(|d| d >= 0.0), "{noise:?} {design:?}");
+    value("minimum detectable", power::minimum_detectable(noise, design, alpha, power, resampling));
     // The search for blocks doubles up to thousands: only now and then.
     if input.byte().is_multiple_of(32) {
         let found =
