@@ -6,11 +6,12 @@
 
 use std::{hint::black_box, time::Duration};
 
+use chimera_stats::bootstrap::{self, Centre};
 use chimera_stats::hypothesis::{Alternative, RankNull, mann_whitney};
 use chimera_stats::pcg64::Pcg64;
 use chimera_stats::random::Resampling;
 use chimera_stats::two_level::{self, Limits};
-use chimera_stats::{Blocks, Sample, Summary, bootstrap};
+use chimera_stats::{Blocks, Sample, Summary};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Latencies: positive, skewed, all different.
@@ -53,8 +54,14 @@ fn one_level(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("percentile", n), &sample, |b, sample| {
             b.iter(|| bootstrap::percentile(*sample, mean, resampling, 0.95).unwrap());
         });
+        group.bench_with_input(BenchmarkId::new("percentile, by name", n), &sample, |b, sample| {
+            b.iter(|| bootstrap::percentile_of(*sample, Centre::Mean, resampling, 0.95).unwrap());
+        });
         group.bench_with_input(BenchmarkId::new("BCa", n), &sample, |b, sample| {
             b.iter(|| bootstrap::bca(*sample, mean, resampling, 0.95).unwrap());
+        });
+        group.bench_with_input(BenchmarkId::new("BCa, by name", n), &sample, |b, sample| {
+            b.iter(|| bootstrap::bca_of(*sample, Centre::Mean, resampling, 0.95).unwrap());
         });
         group.bench_with_input(BenchmarkId::new("bootstrap-t", n), &sample, |b, sample| {
             b.iter(|| bootstrap::mean_bootstrap_t(*sample, resampling, 0.95).unwrap());

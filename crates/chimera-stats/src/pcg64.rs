@@ -33,8 +33,7 @@ impl Pcg64 {
     /// The next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.step();
-        let folded = ((self.state >> 64) as u64) ^ (self.state as u64);
-        folded.rotate_right((self.state >> 122) as u32)
+        output(self.state)
     }
 
     /// The next 32 bits: the lower half of a 64-bit draw, then its upper half.
@@ -45,6 +44,56 @@ impl Pcg64 {
         let both = self.next_u64();
         self.half = Some((both >> 32) as u32);
         both as u32
+    }
+
+    /// Moves on as if `delta` draws of 64 bits had been made, in as many steps as `delta` has bits (Brown 1994, *Trans. Am.
+    /// Nucl. Soc.* 71). A half not yet handed out is dropped.
+    pub fn advance(&mut self, mut delta: u128) {
+        self.half = None;
+        let (mut multiplier, mut increment) = (MULTIPLIER, self.increment);
+        while delta > 0 {
+            if delta & 1 == 1 {
+                self.state = self.state.wrapping_mul(multiplier).wrapping_add(increment);
+            }
+            increment = multiplier.wrapping_add(1).wrapping_mul(increment);
+            multiplier = multiplier.wrapping_mul(multiplier);
+            delta >>= 1;
+        }
+    }
+
+    /// Many draws of [`Self::next_u32`]. Four states, four steps apart, run beside each other: one alone would wait for
+    /// its own multiplication.
+    pub(crate) fn fill(&mut self, mut to: &mut [u32]) {
+        const FOUR: u128 =
+            MULTIPLIER.wrapping_mul(MULTIPLIER).wrapping_mul(MULTIPLIER.wrapping_mul(MULTIPLIER));
+        const SUM: u128 = 1_u128
+            .wrapping_add(MULTIPLIER)
+            .wrapping_add(MULTIPLIER.wrapping_mul(MULTIPLIER))
+            .wrapping_add(MULTIPLIER.wrapping_mul(MULTIPLIER).wrapping_mul(MULTIPLIER));
+        if self.half.is_some() && !to.is_empty() {
+            to[0] = self.next_u32();
+            to = &mut to[1..];
+        }
+        let (eights, rest) = to.as_chunks_mut::<8>();
+        if !eights.is_empty() {
+            let increment = SUM.wrapping_mul(self.increment);
+            let mut last = self.state;
+            let mut ahead = self.clone();
+            let mut states = [0; 4].map(|_: u128| {
+                ahead.step();
+                ahead.state
+            });
+            for eight in eights {
+                last = states[3];
+                for (pair, state) in eight.as_chunks_mut::<2>().0.iter_mut().zip(&mut states) {
+                    let both = output(*state);
+                    *pair = [both as u32, (both >> 32) as u32];
+                    *state = state.wrapping_mul(FOUR).wrapping_add(increment);
+                }
+            }
+            self.state = last;
+        }
+        rest.iter_mut().for_each(|word| *word = self.next_u32());
     }
 
     /// One draw of `integers(0, n)` (Lemire 2019, *ACM TOMACS* 29). As numpy, n <= 1 gives 0 and draws nothing.
@@ -61,6 +110,12 @@ impl Pcg64 {
         }
         (product >> 32) as u32
     }
+}
+
+/// XSL-RR: the halves folded, rotated by the topmost bits.
+fn output(state: u128) -> u64 {
+    let folded = ((state >> 64) as u64) ^ (state as u64);
+    folded.rotate_right((state >> 122) as u32)
 }
 
 /// numpy's `SeedSequence` with a pool of four words and no spawn key (O'Neill's `seed_seq_fe`).
@@ -109,4 +164,32 @@ impl Hash {
 fn mix(x: u32, y: u32) -> u32 {
     let value = x.wrapping_mul(0xca01_f9dd).wrapping_sub(y.wrapping_mul(0x4973_f715));
     value ^ (value >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leap_is_as_many_steps() {
+        for delta in [0_u32, 1, 2, 3, 7, 64, 1_000, 12_345] {
+            let (mut leapt, mut walked) = (Pcg64::new(3), Pcg64::new(3));
+            leapt.advance(u128::from(delta));
+            for _ in 0..delta {
+                walked.next_u64();
+            }
+            assert_eq!(leapt, walked, "{delta}");
+        }
+    }
+
+    #[test]
+    fn many_draws_are_single_draws() {
+        let (mut many, mut single) = (Pcg64::new(9), Pcg64::new(9));
+        for length in [0, 1, 7, 8, 0, 9, 16, 31, 2, 64, 3] {
+            let mut words = vec![0; length];
+            many.fill(&mut words);
+            assert!(words.iter().all(|word| *word == single.next_u32()), "{length}");
+            assert_eq!(many, single, "{length}");
+        }
+    }
 }

@@ -79,13 +79,7 @@ impl Sorted {
         let position = p * last as f64;
         let below = (position.floor() as usize).min(last);
         let (a, b) = (self.values[below], self.values[(below + 1).min(last)]);
-        let t = position - below as f64;
-        let step = b - a;
-        if !step.is_finite() {
-            return a * (1.0 - t) + b * t;
-        }
-        // From the nearer end, as numpy does, so that t = 1 gives b exactly.
-        if t < 0.5 { a + step * t } else { b - step * (1.0 - t) }
+        between(a, b, position - below as f64)
     }
 
     /// The type-7 quantile if n certifies it under [`certifying_n`] (64 values for p90, 130 for p95, 662 for p99, 6,636
@@ -207,6 +201,43 @@ pub fn certifying_n(p: f64, confidence: f64, misses: u32) -> Result<usize, Stats
     Ok(high)
 }
 
+/// The point a share `t` of the way from a to b.
+pub(crate) fn between(a: f64, b: f64, t: f64) -> f64 {
+    let step = b - a;
+    if !step.is_finite() {
+        return a * (1.0 - t) + b * t;
+    }
+    // From the nearer end, as numpy does, so that t = 1 gives b exactly.
+    if t < 0.5 { a + step * t } else { b - step * (1.0 - t) }
+}
+
+/// Type-7 quantiles at two probabilities, by selection: sorting everything is not needed. The values are reordered.
+pub(crate) fn two_quantiles(values: &mut [f64], low: f64, high: f64) -> Result<(f64, f64), StatsError> {
+    let last = values.len() - 1;
+    let place = |p: f64| {
+        if (0.0..=1.0).contains(&p) {
+            let position = p * last as f64;
+            let below = (position.floor() as usize).min(last);
+            Ok((below, position - below as f64))
+        } else {
+            Err(StatsError::InvalidParameter { name: "p", value: p, expected: "a value from 0 to 1" })
+        }
+    };
+    let (low, high) = (place(low)?, place(high)?);
+    let first = select(values, low);
+    // What lies below the first place is of no use to a later one.
+    let skipped = if high.0 > low.0 { low.0 + 1 } else { 0 };
+    Ok((first, select(&mut values[skipped..], (high.0 - skipped, high.1))))
+}
+
+/// The value a share `t` of the way from the order statistic `below` to the next.
+fn select(values: &mut [f64], (below, t): (usize, f64)) -> f64 {
+    let (_, low, above) = values.select_nth_unstable_by(below, f64::total_cmp);
+    let low = *low;
+    let high = above.iter().copied().reduce(f64::min).unwrap_or(low);
+    between(low, high, t)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,5 +296,19 @@ mod tests {
         let sorted = Sample::new(&values, "value").unwrap().sorted();
         assert_eq!(sorted.median(), 0.0);
         assert!(sorted.quantile(1.5).is_err());
+    }
+
+    #[test]
+    fn selection_finds_what_sorting_finds() {
+        let mut generator = crate::pcg64::Pcg64::new(5);
+        for n in 1..60 {
+            let values: Vec<f64> = (0..n).map(|_| f64::from(generator.below(n)).sqrt()).collect();
+            let sorted = Sample::new(&values, "value").unwrap().sorted();
+            for (low, high) in [(0.025, 0.975), (0.0, 1.0), (0.5, 0.5), (0.9, 0.1), (1.0, 1.0)] {
+                let found = two_quantiles(&mut values.clone(), low, high).unwrap();
+                assert_eq!(found, (sorted.at(low), sorted.at(high)), "{values:?} {low} {high}");
+            }
+        }
+        assert!(two_quantiles(&mut [1.0], f64::NAN, 0.5).is_err());
     }
 }

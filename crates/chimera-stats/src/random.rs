@@ -44,7 +44,7 @@ impl Resampling {
         Self { resamples, seed, generator: Generator::NumpyPcg64 }
     }
 
-    pub(crate) fn indices(&self) -> Result<Indices, StatsError> {
+    pub(crate) fn check(&self) -> Result<(), StatsError> {
         if self.resamples < 100 {
             return Err(StatsError::InvalidParameter {
                 name: "resamples",
@@ -52,6 +52,11 @@ impl Resampling {
                 expected: "at least 100",
             });
         }
+        Ok(())
+    }
+
+    pub(crate) fn indices(&self) -> Result<Indices, StatsError> {
+        self.check()?;
         Ok(match self.generator {
             Generator::Xoshiro256PlusPlus => Indices::Xoshiro(Xoshiro256PlusPlus::seed_from_u64(self.seed)),
             Generator::NumpyPcg64 => Indices::Numpy(Pcg64::new(self.seed)),

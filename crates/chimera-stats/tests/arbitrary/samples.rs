@@ -74,6 +74,10 @@ pub(super) fn one(input: &mut Input<'_>) {
     estimate(bootstrap::percentile(sample, mean, resampling, level));
     estimate(bootstrap::percentile(sample, last, resampling, level));
     estimate(bootstrap::bca(sample, mean, resampling, level));
+    for centre in [bootstrap::Centre::Mean, bootstrap::Centre::Median] {
+        estimate(bootstrap::percentile_of(sample, centre, resampling, level));
+        estimate(bootstrap::bca_of(sample, centre, resampling, level));
+    }
     estimate(bootstrap::bootstrap_t(sample, |v| (last(v), v[0].abs()), resampling, level));
     estimate(bootstrap::mean_bootstrap_t(sample, resampling, level));
     let trim = input.probability();

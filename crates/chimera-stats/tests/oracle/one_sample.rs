@@ -1,5 +1,6 @@
 //! Summaries and intervals of one sample against the recorded values of other programs.
 
+use chimera_stats::bootstrap::Centre;
 use chimera_stats::random::Resampling;
 use chimera_stats::{Sample, Summary, bootstrap, intervals, pcg64::Pcg64, ratio};
 use serde_json::Value;
@@ -111,6 +112,17 @@ fn bootstraps_agree_resample_by_resample() {
         close(name, "standard error", plain.standard_error.unwrap(), num(&case["se"]), 0.0);
         let bca = bootstrap::bca(sample, statistic, resampling, 0.95).unwrap();
         close_interval(name, "BCa", bca.interval, &nums(&case["BCa"]), 0.0);
+        let centre = match kind {
+            "mean" => Some(Centre::Mean),
+            "median" => Some(Centre::Median),
+            _ => None,
+        };
+        if let Some(centre) = centre {
+            let plain = bootstrap::percentile_of(sample, centre, resampling, 0.95).unwrap();
+            close_interval(name, "percentile by name", plain.interval, &nums(&case["percentile"]), 0.0);
+            let bca = bootstrap::bca_of(sample, centre, resampling, 0.95).unwrap();
+            close_interval(name, "BCa by name", bca.interval, &nums(&case["BCa"]), 0.0);
+        }
         if has(&case, "bootstrap_t") {
             let studentised = bootstrap::mean_bootstrap_t(sample, resampling, 0.95).unwrap();
             close_interval(name, "t", studentised.interval, &nums(&case["bootstrap_t"]), 0.0);
