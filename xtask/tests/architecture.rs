@@ -25,6 +25,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chimera-harness", &["chimera-core", "chimera-records", "chimera-telemetry"]),
     ("chimera-report", &["chimera-stats", "chimera-records"]),
     ("chimera-studies", &["chimera-core", "chimera-records", "chimera-report", "chimera-stats"]),
+    (
+        "chimera-replay",
+        &["chimera-core", "chimera-records", "chimera-report", "chimera-stats", "chimera-studies"],
+    ),
+    ("chimera-artifacts", &[]),
     ("chimera-cli", &["*"]),
     ("chimera-benches", &["*"]),
     ("xtask", &[]),

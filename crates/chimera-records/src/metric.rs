@@ -36,6 +36,10 @@ pub enum Metric {
     PrefillServer,
     /// Decode as the server reports it.
     DecodeServer,
+    /// Load plus prompt evaluation, as the server reports them.
+    TtftServer,
+    /// Generated tokens per second of decode, as the server counts and times them.
+    DecodeRateServer,
     /// Model load as the server reports it.
     LoadServer,
 }
@@ -56,6 +60,8 @@ impl Metric {
         Self::E2eClient,
         Self::PrefillServer,
         Self::DecodeServer,
+        Self::TtftServer,
+        Self::DecodeRateServer,
         Self::LoadServer,
     ];
 
@@ -76,6 +82,8 @@ impl Metric {
             Self::E2eClient => "e2e.client",
             Self::PrefillServer => "prefill.server",
             Self::DecodeServer => "decode.server",
+            Self::TtftServer => "ttft.server",
+            Self::DecodeRateServer => "decode_rate.server",
             Self::LoadServer => "load.server",
         }
     }
@@ -90,7 +98,10 @@ impl Metric {
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
-            Self::DecodeRateEngine | Self::PrefillRateEngine | Self::DecodeRateClient => "tok/s",
+            Self::DecodeRateEngine
+            | Self::PrefillRateEngine
+            | Self::DecodeRateClient
+            | Self::DecodeRateServer => "tok/s",
             Self::DecodeFractionEngine => "",
             _ => "s",
         }
@@ -120,6 +131,11 @@ impl Metric {
             Self::E2eClient if client => span(lane.sent, lane.last_token),
             Self::PrefillServer => reported(lane, Phase::Prefill),
             Self::DecodeServer => reported(lane, Phase::Decode),
+            Self::TtftServer => Some(reported(lane, Phase::Load)? + reported(lane, Phase::Prefill)?),
+            Self::DecodeRateServer => {
+                let tokens = lane.generated.filter(|n| *n > 0)?;
+                positive(reported(lane, Phase::Decode)).map(|seconds| f64::from(tokens) / seconds)
+            }
             Self::LoadServer => reported(lane, Phase::Load),
             _ => None,
         }
@@ -144,6 +160,8 @@ impl Metric {
             Self::PrefillRateEngine => {
                 batch_rate(trial, |lane| lane.prompt_tokens, |lane| lane.sent.zip(lane.prompt_processed))
             }
+            // A server's counters do not say when its lanes overlapped.
+            Self::DecodeRateServer => None,
             _ => Some(values.iter().sum::<f64>() / values.len() as f64),
         }
     }

@@ -1,0 +1,6 @@
+//! TR117_MA.
+
+use crate::Replay;
+
+/// Versions of this report.
+pub(super) const ALL: &[&dyn Replay] = &[];
