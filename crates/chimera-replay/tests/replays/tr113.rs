@@ -1,0 +1,1 @@
+//! Tests of tr113: golden values on the published data, planted values on the synthetic ones.

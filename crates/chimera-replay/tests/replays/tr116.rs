@@ -1,0 +1,1 @@
+//! Tests of tr116: golden values on the published data, planted values on the synthetic ones.
