@@ -20,6 +20,10 @@ fn median(values: &[f64]) -> f64 {
     Sample::new(values, "value").unwrap().median()
 }
 
+type Function = fn(&[f64]) -> f64;
+
+const CENTRES: [(Centre, Function); 2] = [(Centre::Mean, mean), (Centre::Median, median)];
+
 fn alike(by_name: &Estimate, by_function: &Estimate, size: f64) {
     let close = |a: f64, b: f64| assert!((a - b).abs() <= 1e-13 * size, "{by_name:?} and {by_function:?}");
     let (a, b) = (by_name.interval.unwrap(), by_function.interval.unwrap());
@@ -38,9 +42,7 @@ fn centres_by_name_are_centres_as_functions() {
             let sample = Sample::new(&values, "block").unwrap();
             let size = values.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
             for resampling in [Resampling::new(2_500, 3), Resampling::numpy(400, 3)] {
-                let pairs: [(Centre, fn(&[f64]) -> f64); 2] =
-                    [(Centre::Mean, mean), (Centre::Median, median)];
-                for (centre, function) in pairs {
+                for (centre, function) in CENTRES {
                     let by_name = bootstrap::percentile_of(sample, centre, resampling, 0.9).unwrap();
                     let by_function = bootstrap::percentile(sample, function, resampling, 0.9).unwrap();
                     alike(&by_name, &by_function, size);

@@ -71,18 +71,19 @@ impl Kernel for Mean {
         let n = self.deviations.len();
         let at = |index: &u32| self.deviations[*index as usize];
         let mut left = n;
-        // In four sums, so that none waits for the one before.
-        let mut sums = [0.0; 4];
+        // In eight sums, so that none waits for the one before.
+        let mut sums = [0.0; 8];
         while left > 0 {
             let found = indices.take(left);
             left -= found.len();
-            let (fours, rest) = found.as_chunks::<4>();
-            for four in fours {
-                sums.iter_mut().zip(four).for_each(|(sum, index)| *sum += at(index));
+            let (eights, rest) = found.as_chunks::<8>();
+            for eight in eights {
+                sums.iter_mut().zip(eight).for_each(|(sum, index)| *sum += at(index));
             }
             sums.iter_mut().zip(rest).for_each(|(sum, index)| *sum += at(index));
         }
-        self.mean + ((sums[0] + sums[1]) + (sums[2] + sums[3])) / n as f64
+        let [a, b, c, d, e, f, g, h] = sums;
+        self.mean + (((a + b) + (c + d)) + ((e + f) + (g + h))) / n as f64
     }
 }
 

@@ -79,6 +79,7 @@ impl<W: Words> IndexStream<W> {
     }
 
     /// The next indices: at most `wanted`, at least one while any are left.
+    #[inline]
     pub(super) fn take(&mut self, wanted: usize) -> &[u32] {
         if self.taken == self.block.len() {
             self.refill();
@@ -93,6 +94,7 @@ impl<W: Words> IndexStream<W> {
         self.rejected
     }
 
+    #[inline(never)]
     fn refill(&mut self) {
         let size = BLOCK.min(self.left);
         self.left -= size;
@@ -114,6 +116,7 @@ impl<W: Words> IndexStream<W> {
     }
 
     /// The block again, with what was rejected replaced by what follows.
+    #[cold]
     fn one_by_one(&mut self) {
         for slot in &mut self.block {
             let mut word = [0];
