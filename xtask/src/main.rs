@@ -13,6 +13,12 @@ const HELP: &str = "\
 cargo xtask <command>
 
   tr121 [options]     measure, analyse and write the report TR121   (--help lists the options)
+  trNNN --artifacts DIR
+                      a published report again, from its published data (tr108 to tr121, every version)
+  claims --artifacts DIR
+                      every published claim: value, recomputed value, status
+  artifacts import CLONE
+                      the published data out of a clone of their repository
   test [filter]       every test that can run here; says at its end what was skipped and why
   lint                rustfmt, clippy and rustdoc, warnings denied
   ci                  test, then lint
@@ -33,8 +39,10 @@ fn main() -> ExitCode {
     let command = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();
     let done = match command.as_str() {
-        "tr121" => study::run("phase-scaling", "tr121", &rest),
-        "models" | "runs" | "probe" | "compare" | "power" | "aa" => study::chimera(&command, &rest),
+        report if study::is_report(report) => study::report(report, &rest),
+        "models" | "runs" | "probe" | "compare" | "power" | "aa" | "claims" | "artifacts" => {
+            study::chimera(&command, &rest)
+        }
         "test" => test::run(&rest),
         "lint" => lint::run(),
         "bench" => build::bench(&rest),

@@ -12,6 +12,7 @@ pub mod probe;
 pub mod program;
 pub mod progress;
 pub mod registry;
+pub mod replay;
 pub mod runs;
 pub mod stages;
 pub mod study;

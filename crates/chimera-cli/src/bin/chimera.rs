@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use chimera_cli::{compare, exit, models, probe, runs};
+use chimera_cli::{compare, exit, models, probe, replay, runs};
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -23,6 +23,10 @@ enum Arguments {
     /// Hold a run against another: 0 no regression, 1 a regression supported by the data, 2 cannot tell (--strict), 3
     /// not comparable.
     Compare(compare::CompareArgs),
+    /// A published report again, from its published data.
+    Replay(replay::ReplayArgs),
+    /// Every published claim: value, recomputed value, status.
+    Claims(replay::ClaimsArgs),
     /// How many blocks does the next comparison need?
     Power(compare::PowerArgs),
     /// How often does this machine, with this design, call a difference where there is none?
@@ -35,6 +39,8 @@ fn main() -> ExitCode {
         Arguments::Models(command) => models::main(&command),
         Arguments::Runs(command) => runs::main(&command),
         Arguments::Compare(args) => compare::compare(&args),
+        Arguments::Replay(args) => replay::replay(&args),
+        Arguments::Claims(args) => replay::claims(&args),
         Arguments::Power(args) => compare::power(&args),
         Arguments::Aa(args) => compare::aa(&args),
     })
