@@ -1,6 +1,8 @@
 //! A comparison as a report: the same table with every column, the ratios as a plot, what the runs differ in, and how
 //! the calls were made. Numbers come from the comparison alone.
 
+use std::collections::BTreeSet;
+
 use chimera_report::{
     Axis, Cell, Column, Draft, Findings, Headline, NoteKind, Plot, Point, Section, Series, Style, Table,
     Verdict, literal,
@@ -38,6 +40,9 @@ pub fn findings(comparison: &Comparison) -> Result<Findings, StudyError> {
         section = section.paragraph(literal(&format!("All rows: {}.", constant.join(", "))));
     }
     section = section.table(table(comparison, &varied));
+    if comparison.rows.iter().any(|row| !row.notes.is_empty()) {
+        section = section.table(notes(comparison, &varied));
+    }
     for (number, metric) in metrics(comparison).into_iter().enumerate() {
         section = plots(section, comparison, metric, number, &varied);
     }
@@ -60,12 +65,15 @@ fn metrics(comparison: &Comparison) -> Vec<&'static str> {
 }
 
 fn table(comparison: &Comparison, varied: &[Factor]) -> Table {
+    let tests: BTreeSet<&str> = comparison.rows.iter().filter_map(|row| row.test.as_deref()).collect();
+    let tests: Vec<&str> = tests.into_iter().collect();
     let mut table = Table::new("rows", "B against A")
-        .caption(
-            "One row per metric and cell. A and B: geometric means over blocks with 95 % t intervals. Detectable: smallest \
-             change found with 80 % power at the level that Holm asks of the first of the family. Equivalence p: the larger \
-             of two one-sided tests, adjusted.",
-        )
+        .caption(format!(
+            "One row per metric and cell. A and B: geometric means over blocks with 95 % t intervals. p: {}. Detectable: \
+             smallest change found with 80 % power at the level that Holm asks of the first of the family. Equivalence p: the \
+             larger of two one-sided tests, adjusted.",
+            if tests.is_empty() { "no test was possible".to_owned() } else { tests.join(", ") }
+        ))
         .column(Column::text("verdict", "Verdict"))
         .column(Column::text("metric", "Metric"));
     for factor in varied {
@@ -75,15 +83,13 @@ fn table(comparison: &Comparison, varied: &[Factor]) -> Table {
         .column(Column::number("a", "A", ""))
         .column(Column::number("b", "B", ""))
         .column(Column::number("ratio", "B / A", ""))
-        .column(Column::text("test", "Test"))
-        .column(Column::number("p", "p", ""))
         .column(Column::number("p-holm", "p (Holm)", ""))
-        .column(Column::number("g", "Hedges g", ""))
         .column(Column::number("detectable", "Detectable", "%"))
+        .column(Column::number("g", "Hedges g", ""))
+        .column(Column::number("p", "p", ""))
         .column(Column::number("p-equivalence", "Equivalence p (Holm)", ""))
         .column(Column::number("blocks-a", "Blocks A", ""))
-        .column(Column::number("blocks-b", "Blocks B", ""))
-        .column(Column::text("notes", "Notes"));
+        .column(Column::number("blocks-b", "Blocks B", ""));
     for row in &comparison.rows {
         const FEW: &str = "too few blocks, or no noise";
         let with_unit = |estimate: &Option<chimera_stats::Estimate>| match estimate {
@@ -99,19 +105,38 @@ fn table(comparison: &Comparison, varied: &[Factor]) -> Table {
             with_unit(&row.a),
             with_unit(&row.b),
             Cell::or_missing(row.ratio.as_ref(), FEW),
-            Cell::or_missing(row.test.as_ref(), FEW),
-            Cell::or_missing(row.p, FEW),
             Cell::or_missing(row.adjusted_p, FEW),
-            Cell::or_missing(row.effect.as_ref(), FEW),
             Cell::or_missing(row.detectable.map(|share| share * 100.0), FEW),
+            Cell::or_missing(row.effect.as_ref(), FEW),
+            Cell::or_missing(row.p, FEW),
             Cell::or_missing(row.equivalence_p, FEW),
             row.blocks_a.into(),
             row.blocks_b.into(),
-            row.notes.join("; ").into(),
         ]);
         table.push_row(cells);
     }
     table
+}
+
+/// What a reader must know of single rows.
+fn notes(comparison: &Comparison, varied: &[Factor]) -> Table {
+    let mut table = Table::new("notes", "Notes on rows")
+        .caption("One row per note.")
+        .column(Column::text("metric", "Metric"))
+        .column(Column::text("cell", "Cell"))
+        .column(Column::text("note", "Note"));
+    for row in &comparison.rows {
+        for note in &row.notes {
+            table.push_row([row.metric.into(), Cell::from(name(row, varied)), Cell::from(note)]);
+        }
+    }
+    table
+}
+
+/// A row by the levels that vary.
+fn name(row: &Row, varied: &[Factor]) -> String {
+    let levels: Vec<&str> = varied.iter().filter_map(|f| row.cell.get(f)).map(String::as_str).collect();
+    if levels.is_empty() { "all".to_owned() } else { levels.join(" ") }
 }
 
 fn plots(
@@ -130,10 +155,6 @@ fn plots(
     if rows.is_empty() {
         return section;
     }
-    let name = |row: &Row| -> String {
-        let levels: Vec<&str> = varied.iter().filter_map(|f| row.cell.get(f)).map(String::as_str).collect();
-        if levels.is_empty() { "all".to_owned() } else { levels.join(" ") }
-    };
     let mut points: Vec<Point> = Vec::new();
     for (x, row) in (0_u32..).zip(&rows) {
         if let Some(ratio) = &row.ratio {
@@ -152,7 +173,7 @@ fn plots(
         Plot::new(
             format!("ratio-{}", number + 1),
             format!("B / A: {metric}"),
-            Axis::categories("cell", rows.iter().map(|row| name(row))),
+            Axis::categories("cell", rows.iter().map(|row| name(row, varied))),
             Axis::log("B / A", ""),
         )
         .caption(
