@@ -203,7 +203,7 @@ fn table(judged: &[Judged], studies: &[&dyn Replay]) -> String {
             one.claim.id.clone(),
             one.found.label().to_owned(),
             one.claim.unit.clone(),
-            number(one.claim.published),
+            one.claim.published.map_or_else(|| "–".to_owned(), |value| value.to_string()),
             number(one.value),
         ]);
     }

@@ -36,6 +36,10 @@ pub struct Claim {
     pub dataset: Option<String>,
     /// Largest absolute difference at which the published value counts as reproduced: half a unit of its last digit.
     pub tolerance: Option<f64>,
+    /// For a claim in words: the quantity must lie above or below `threshold` for the claim to hold.
+    pub relation: Option<Relation>,
+    /// See `relation`.
+    pub threshold: Option<f64>,
     /// The value recomputed when the claim was entered, at full precision.
     pub recomputed: Option<f64>,
     /// The status that must come out.
@@ -48,6 +52,16 @@ pub struct Claim {
     pub lab: Option<String>,
     /// What we say instead, in words.
     pub instead: Option<String>,
+}
+
+/// On which side of its threshold a quantity must lie for a claim in words to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Relation {
+    /// Above it.
+    Above,
+    /// Below it.
+    Below,
 }
 
 /// Claims of one file.
@@ -159,6 +173,10 @@ fn check(claim: &Claim) -> Result<(), String> {
         if claim.published.is_some() != claim.tolerance.is_some() {
             return Err("a published value needs a tolerance, and a tolerance a published value".to_owned());
         }
+        if claim.published.is_none() && (claim.relation.is_none() || claim.threshold.is_none()) {
+            return Err("a claim in words needs a relation and a threshold, by which the data can refute it"
+                .to_owned());
+        }
         if claim.recomputed.is_none() {
             return Err("the value recomputed when it was entered is missing".to_owned());
         }
@@ -174,21 +192,28 @@ fn check(claim: &Claim) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a claim holds of the recomputed value; none for a claim that no value can decide.
+fn holds(claim: &Claim, value: f64) -> Option<bool> {
+    if let Some(published) = claim.published {
+        // A hair more than the tolerance: the published value is a decimal, ours is not.
+        let slack = claim.tolerance.unwrap_or(0.0) * (1.0 + 1e-9) + 1e-12 * published.abs();
+        return Some((value - published).abs() <= slack);
+    }
+    let threshold = claim.threshold?;
+    Some(match claim.relation? {
+        Relation::Above => value > threshold,
+        Relation::Below => value < threshold,
+    })
+}
+
 fn judge(claim: &Claim, replayed: &Replayed) -> Judged {
     let value = claim.query.as_ref().and_then(|query| replayed.values.point(query));
-    let found = match (value, claim.published) {
+    let holds = value.and_then(|value| holds(claim, value));
+    let found = match (holds, &claim.mislabelled) {
         (None, _) => ClaimStatus::NotRecomputable,
-        (Some(value), Some(published)) => {
-            // A hair more than the tolerance: the published value is a decimal, ours is not.
-            let slack = claim.tolerance.unwrap_or(0.0) * (1.0 + 1e-9) + 1e-12 * published.abs();
-            match ((value - published).abs() <= slack, &claim.mislabelled) {
-                (true, None) => ClaimStatus::Reproduced,
-                (true, Some(_)) => ClaimStatus::ReproducedMislabelled,
-                (false, _) => ClaimStatus::Contradicted,
-            }
-        }
-        // A claim in words names the quantity that decides it; the sign of what it says is the ledger's.
-        (Some(_), None) => claim.status,
+        (Some(true), None) => ClaimStatus::Reproduced,
+        (Some(true), Some(_)) => ClaimStatus::ReproducedMislabelled,
+        (Some(false), _) => ClaimStatus::Contradicted,
     };
     let unknown = |name: &String| replayed.values.get(name).is_none();
     let trouble = if let Some(query) = claim.query.as_ref().filter(|query| unknown(query)) {
@@ -255,7 +280,8 @@ pub(crate) fn table(id: &str, title: &str, judged: &[&Judged]) -> Table {
             Cell::Claim(one.found),
             claim.claim.as_str().into(),
             claim.place.as_str().into(),
-            Cell::or_missing(claim.published, "a claim in words"),
+            // As it was published, not rounded again.
+            Cell::or_missing(claim.published.map(|value| value.to_string()), "a claim in words"),
             Cell::or_missing(one.value, why),
             claim.unit.as_str().into(),
             instead.join("; ").into(),
@@ -342,6 +368,19 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_in_words_can_be_refuted() {
+        let entry = |status: &str| {
+            format!(
+                "query = \"legacy.mean\"\nrelation = \"below\"\nthreshold = 0.05\nrecomputed = 0.986\nstatus = \"{status}\"\n"
+            )
+        };
+        let refuted = judged(&entry("contradicted"), 0.986);
+        assert_eq!((refuted.found, refuted.trouble.as_deref()), (ClaimStatus::Contradicted, None));
+        assert!(judged(&entry("reproduced"), 0.986).trouble.is_some());
+        assert_eq!(judged(&entry("contradicted"), 0.01).found, ClaimStatus::Reproduced);
+    }
+
+    #[test]
     fn drift_and_unknown_quantities_are_trouble() {
         let entry = format!("{ENTRY}status = \"reproduced\"\n");
         assert!(judged(&entry, 98.281_112 * (1.0 + 5e-7)).trouble.is_none());
@@ -360,6 +399,7 @@ mod tests {
             ("status = \"reproduced\"\nreason = \"no data\"\n", "not recomputable"),
             ("status = \"reproduced\"\nquery = \"q\"\npublished = 1.0\nrecomputed = 1.0\n", "tolerance"),
             ("status = \"reproduced\"\nquery = \"q\"\npublished = 1.0\ntolerance = 0.1\n", "recomputed"),
+            ("status = \"reproduced\"\nquery = \"q\"\nrecomputed = 1.0\n", "relation"),
             ("status = \"guessed\"\n", "guessed"),
             ("status = \"reproduced\"\nvalue = 1\n", "value"),
             (

@@ -16,7 +16,7 @@ pub mod studies;
 
 pub use artifacts::{Artifacts, DataFile};
 pub use error::ReplayError;
-pub use ledger::{Claim, Judged, Ledger, Totals, claims_findings};
+pub use ledger::{Claim, Judged, Ledger, Relation, Totals, claims_findings};
 pub use records::{Call, call};
 pub use replay::{Limits, Replay, Replayed, all, by_id};
 pub use report::findings;
