@@ -24,7 +24,7 @@ use chimera_stats::{Interval, Sample, StatsError, ratio};
 use serde_json::{Value, json};
 
 /// Turns that each side takes.
-const TURNS: usize = 7;
+const TURNS: usize = 21;
 /// Batch sizes that scipy may choose from: resamples held in memory at a time.
 const BATCHES: [usize; 5] = [10, 50, 100, 1_000, 10_000];
 
