@@ -283,7 +283,7 @@ fn judge_drift(splits: Vec<Splits>) -> Result<Vec<SplitRates>, StudyError> {
 fn random_halves(n: usize) -> Vec<Vec<bool>> {
     if n <= 12 {
         let half = n / 2;
-        let even = n % 2 == 0;
+        let even = n.is_multiple_of(2);
         // With an even number each split comes twice, with its sides exchanged: keep those that hold block 0.
         return (0_u32..1 << n)
             .filter(|bits| bits.count_ones() as usize == half && (!even || bits & 1 == 1))

@@ -1,7 +1,7 @@
 //! Tests of the replays. Golden tests read the published data, which are no part of this project; where they are not
 //! there, the test says so and is counted as skipped. Planted tests read small synthetic tables and always run.
 
-#![expect(clippy::expect_used, reason = "a test may fail loudly")]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test may fail loudly and say what it skips")]
 
 mod common;
 mod tr108;

@@ -8,9 +8,12 @@ use chimera_studies::{
 
 use crate::common::Planted;
 
+/// A change to one of two equal runs.
+type Change = fn(&mut RunData);
+
 #[test]
 fn each_difference_is_named_and_can_be_declared() {
-    let changes: &[(Aspect, &str, fn(&mut RunData))] = &[
+    let changes: &[(Aspect, &str, Change)] = &[
         (Aspect::ModelDigest, "small", |run| {
             if let Some(model) = run.manifest.models.get_mut("small") {
                 model.files[0].sha256 = Some("another".into());
