@@ -3,8 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chimera_records::{Flag, Outcome};
+use chimera_records::{Flag, Metric, Outcome};
 use chimera_report::{Column, Draft, NoteKind, Section, Table};
+use chimera_stats::{
+    Sample,
+    diagnose::{self, Warning as Doubt},
+};
 
 use super::listed;
 use crate::{Index, PhaseMetric, Scaling, StudyError};
@@ -21,7 +25,7 @@ pub fn section(
     without_noise: &[Scaling<'_>],
 ) -> Result<Section, StudyError> {
     let mut section = Section::new("threats", "Threats to validity");
-    for warning in warnings(index) {
+    for warning in warnings(index).into_iter().chain(shape_of_blocks(index)?) {
         section = section.note(NoteKind::Warning, warning);
     }
     section = section.list(general.iter().copied());
@@ -104,6 +108,56 @@ fn warnings(index: &Index<'_>) -> Vec<String> {
         warnings.push(unequal);
     }
     warnings
+}
+
+/// Whether the values of the blocks look as an interval over blocks takes them to be: steady, independent, without a long
+/// tail on the log scale that the report uses.
+fn shape_of_blocks(index: &Index<'_>) -> Result<Vec<String>, StudyError> {
+    let (mut drifting, mut dependent, mut skewed, mut judged) = (Vec::new(), 0_usize, 0_usize, 0_usize);
+    for (cell, _) in index.cells() {
+        let times: Vec<f64> = index.per_block(cell, Metric::E2eEngine).values().copied().collect();
+        let logs: Vec<f64> = times.iter().filter(|time| **time > 0.0).map(|time| time.ln()).collect();
+        if logs.len() < chimera_stats::intervals::MIN_BLOCKS {
+            continue;
+        }
+        let at = || StudyError::at(format!("blocks of {} on {}", cell.model, cell.scenario));
+        judged += 1;
+        let logs = Sample::new(&logs, "block").map_err(at())?;
+        for doubt in diagnose::blocks(logs).map_err(at())? {
+            match doubt {
+                Doubt::Drifts { slope, .. } => {
+                    let change = 100.0 * slope.exp_m1();
+                    drifting.push(format!("{} on {} ({change:+.1} % per block)", cell.model, cell.scenario));
+                }
+                Doubt::Dependent { .. } => dependent += 1,
+                Doubt::Skewed { .. } | Doubt::Lognormal { .. } => skewed += 1,
+                _ => {}
+            }
+        }
+    }
+    let mut warnings = Vec::new();
+    if !drifting.is_empty() {
+        let shown = drifting.len().min(4);
+        warnings.push(format!(
+            "The end-to-end time drifts over the blocks in {} of {judged} cells: {}{}. An interval over drifting blocks is about \
+             their mean, not about a steady state. (About 1 in 50 steady cells is called drifting by chance.)",
+            drifting.len(),
+            chimera_report::literal(&listed(&drifting[..shown])),
+            if drifting.len() > shown { " and others" } else { "" }
+        ));
+    }
+    if dependent > 0 {
+        warnings.push(format!(
+            "Neighbouring blocks resemble each other in {dependent} of {judged} cells: their intervals are too narrow."
+        ));
+    }
+    if skewed > 0 {
+        warnings.push(format!(
+            "The logarithms of the block values have a long tail in {skewed} of {judged} cells: their t intervals hold less \
+             than they say (`docs/calibration.md`, raw lognormal)."
+        ));
+    }
+    Ok(warnings)
 }
 
 /// The same cell must do the same work in every block: its output digest says whether it did.

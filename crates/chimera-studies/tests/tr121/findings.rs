@@ -156,3 +156,22 @@ fn another_study_and_an_empty_run_are_refused() {
     empty.trials.clear();
     assert!(matches!(Tr121.analyse(&empty), Err(StudyError::NothingMeasured { .. })));
 }
+
+#[test]
+fn a_machine_that_slows_down_over_its_blocks_is_told() {
+    let law = |drift: f64| {
+        move |model: &str, tokens: u32, block: u32| {
+            // Noise without an order: `wobble` repeats itself and would look like one.
+            let mix = (f64::from(block) * 12.9898 + parameters(model).ln()).sin() * 43_758.545_3;
+            let noise = 1.0 + 0.01 * (mix - mix.floor() - 0.5);
+            let step = 1e-9 * parameters(model) * noise * (1.0 + drift * f64::from(block));
+            (step * f64::from(tokens), step)
+        }
+    };
+    let told = |drift: f64| {
+        let run = run_blocks("smoke", Some(10), &law(drift));
+        chimera_report::markdown(&Tr121.analyse(&run).expect("findings")).contains("drifts over the blocks")
+    };
+    assert!(told(0.02), "two per cent per block");
+    assert!(!told(0.0));
+}
