@@ -1,6 +1,0 @@
-//! TR117_MA.
-
-use crate::Replay;
-
-/// Versions of this report.
-pub(super) const ALL: &[&dyn Replay] = &[];
