@@ -203,6 +203,16 @@ fn order(values: &mut Values, files: &[File]) {
     values.put("order.cold_files_opening_their_scenario", "", f64::from(cold_opening as u32));
 }
 
+/// The end of the sentence on cold files.
+fn opening(values: &Values) -> &'static str {
+    match (values.point("order.cold_files"), values.point("order.cold_files_opening_their_scenario")) {
+        (Some(cold), Some(opening)) if cold > 0.0 && cold == opening => {
+            ": the cost of starting fell on whichever label came first."
+        }
+        _ => ".",
+    }
+}
+
 impl Pairs {
     /// What the paired comparison says.
     pub(super) fn headline(&self, values: &Values, corrected: &Corrected) -> Headline {
@@ -263,12 +273,12 @@ impl Pairs {
             .table(table)
             .paragraph(format!(
                 "In {} of {} scenarios every file of the plain label was written before the first of the compiled one. Of {} \
-                 files with a cold first sample, {} are the first that their scenario wrote: the cost of starting fell on \
-                 whichever label came first.",
+                 files with a cold first sample, {} are the first that their scenario wrote{}",
                 of("order.plain_label_first"),
                 of("order.scenarios"),
                 of("order.cold_files"),
                 of("order.cold_files_opening_their_scenario"),
+                opening(values),
             ));
         if self.rows.is_empty() {
             return section;

@@ -315,6 +315,22 @@ fn against_index<'c>(
     }
 }
 
+/// How the correlation depends on the cut of time.
+fn cuts(values: &Values) -> &'static str {
+    let all: Vec<f64> = ["", ".whole_seconds", ".active_seconds"]
+        .iter()
+        .filter_map(|cut| values.point(&format!("legacy.lag_chunk_correlation{cut}")))
+        .collect();
+    let (low, high) =
+        all.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), r| (low.min(r.abs()), high.max(r.abs())));
+    let signs = all.iter().any(|r| *r > 0.0) && all.iter().any(|r| *r < 0.0);
+    match (signs, high > 2.0 * low) {
+        (true, _) => "the sign depends on how time is cut",
+        (false, true) => "the sign stays, the size depends on how time is cut",
+        (false, false) => "it hardly depends on how time is cut",
+    }
+}
+
 impl Lags {
     /// Whether chunks drive the lag.
     pub(super) fn headline(&self, values: &Values, corrected: &Corrected) -> Headline {
@@ -371,11 +387,12 @@ impl Lags {
         }
         let section = Section::new("lag", "Event-loop lag against its controls").table(table).paragraph(format!(
             "Chunks per second and mean lag correlate by {} when seconds start at the first lag sample, by {} on whole \
-             seconds and by {} over seconds with chunks only: the sign and the size depend on how time is cut. The \
+             seconds and by {} over seconds with chunks only: {}. The \
              controlled comparisons are the 8 KiB buffer ({}, {}) and the 64 KiB buffer ({}, {}).",
             shown(values, "legacy.lag_chunk_correlation"),
             shown(values, "legacy.lag_chunk_correlation.whole_seconds"),
             shown(values, "legacy.lag_chunk_correlation.active_seconds"),
+            cuts(values),
             shown(values, "lag.default_minus_buf8192"),
             corrected.words("lag.control_small"),
             shown(values, "lag.default_minus_buf65536"),

@@ -136,12 +136,16 @@ fn buffer(values: &Values, corrected: &Corrected) -> Headline {
         "A 64 KiB read buffer has negligible impact",
         verdict,
         format!(
-            "Warm time to the first line is {} with it and {} without, a ratio of {} ({}): the reply is held back until the \
-             buffer fills or the stream ends.",
+            "Warm time to the first line is {} with it and {} without, a ratio of {} ({}){}.",
             shown(values, "ttft.buf65536"),
             shown(values, "ttft.default"),
             shown(values, "buffer.ttft_ratio"),
             corrected.words("buffer.ttft"),
+            if verdict == Verdict::Contradicted {
+                ": the reply is held back until the buffer fills or the stream ends"
+            } else {
+                ""
+            },
         ),
     )
     .value(cell(values, "buffer.ttft_ratio"), "")

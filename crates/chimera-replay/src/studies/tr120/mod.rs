@@ -72,16 +72,18 @@ fn explain(data: &Artifacts, values: &mut Values) -> Result<(), ReplayError> {
 
 /// Whether a decode run measured compiled code at all.
 fn decode(values: &Values) -> Headline {
-    let compiled = values.point("decode.runs_fully_compiled").unwrap_or(0.0);
-    let verdict = if compiled > 0.0 { Verdict::Inconclusive } else { Verdict::NotMeasured };
+    let (verdict, timed) = if settings::nothing_compiled(values) {
+        (Verdict::NotMeasured, "What was timed is a wrapper that checks guards and then runs eager code")
+    } else {
+        (Verdict::Inconclusive, "What was timed is not the same in all of them")
+    };
     Headline::new(
         "decode",
         "Compilation slows decoding with a cache",
         verdict,
         format!(
-            "Of {} decode runs with counters under the compiled label, {} compiled no graph, {} more stopped at the recompile \
-             limit and {} ran compiled throughout. What was timed is a wrapper that checks guards and then runs eager code: \
-             {} per token over processes.",
+            "Of {} decode runs with counters under the compiled label, {} compiled no graph, {} stopped at the recompile \
+             limit and {} ran compiled throughout. {timed}: {} per token over processes.",
             shown(values, "decode.runs_with_counters"),
             shown(values, "decode.runs_without_graphs"),
             shown(values, "decode.runs_at_limit"),
