@@ -142,11 +142,11 @@ fn perplexities(values: &mut Values, read: &Read, runs: &[(&str, &str)]) {
 fn limits(more_can: &[&str], more_cannot: &[&str]) -> Limits {
     let can = [
         "Which engines have tensors of the precision in their name: the inspector's counts were kept.",
-        "Why records failed, and that no failure was a time-out: reasons and shapes were kept.",
+        "Why records failed: reasons and shapes were kept.",
         "How fast one process repeats itself, by backend and scenario.",
     ];
     let cannot = [
-        "Whether INT8 is faster or as accurate: no inspected INT8 engine has an INT8 tensor.",
+        "Whether INT8 is faster or as accurate: nothing but a label says that an engine computes in it.",
         "How another process or day would come out: repetitions follow each other in one process, in a fixed order of \
          backends, and a backend's order is confounded with time and heat.",
         "Pure forward time: PyTorch's time leaves the copy of ids out, ONNX Runtime's has it in, TensorRT's starts before \

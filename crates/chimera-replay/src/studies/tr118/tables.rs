@@ -231,7 +231,7 @@ pub(super) fn gates(gates: &[Gate]) -> Section {
 pub(super) fn crossover(values: &Values, data: &Data, points: &[Point]) -> Section {
     let mut ways = Table::new("crossover", "Where ONNX Runtime on the CPU and compiled PyTorch are equally fast")
         .caption(
-            "The same nine runs under each aggregate, models redrawn as published; then every run of each model by geometric \
+            "The runs of the published fit under each aggregate, models redrawn as published; then every run of each model by geometric \
              means of latency, with what is redrawn.",
         )
         .column(Column::text("way", "Aggregate"))
