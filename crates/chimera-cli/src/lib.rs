@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is the job of this crate")]
 
+pub mod artifacts;
 pub mod compare;
 pub mod exit;
 pub mod models;
