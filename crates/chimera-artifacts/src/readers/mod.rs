@@ -3,6 +3,7 @@
 mod copies;
 mod multi_agent;
 mod python;
+mod report_quality;
 mod rust_pair;
 mod rust_single;
 mod tr108;

@@ -15,6 +15,7 @@ const ARMS: [&str; 2] = ["baseline", "chimera"];
 pub(super) fn read(source: &mut Source) -> Outputs {
     let mut outputs = Vec::new();
     outputs.extend(sweep(source)?);
+    outputs.extend(super::report_quality::read(source)?);
     outputs.extend(pairs(source)?);
     outputs.extend(cross_model(source)?);
     outputs.extend(cross_model_pairs(source)?);
@@ -236,7 +237,7 @@ fn cross_model_pairs(source: &mut Source) -> Result<Option<Output>, ImportError>
 }
 
 /// A row for each arm of each run of a list of runs.
-fn each_arm(
+pub(super) fn each_arm(
     value: &Value,
     row: impl Fn(&Value, &str, &Value) -> Result<Vec<String>, String>,
 ) -> Result<Vec<Vec<String>>, String> {
