@@ -331,8 +331,8 @@ fn headline(values: &Values) -> Vec<Headline> {
 fn limits() -> Limits {
     Limits {
         can: vec![
-            "That one call under the options and one under the defaults decode at rates within about one per cent.".into(),
-            "What a cold start of this model took: nearly every call of the grid paid one.".into(),
+            "How far the rates of one call under the options and one under the defaults lie apart.".into(),
+            "What a cold start of this model took, as a client saw it.".into(),
         ],
         cannot: vec![
             "Which configuration is best: each was run once.".into(),

@@ -150,7 +150,7 @@ fn limits() -> Limits {
         can: vec![
             "What a server reported and a client stamped for two calls per run on one laptop, on one evening.".into(),
             "How much two arms of the same options differ: one directory ran the defaults twice.".into(),
-            "That the second prompt was evaluated in the same, shorter time under every context from 256 to 1024 tokens.".into(),
+            "In which time the second prompt was evaluated under each context from 256 to 1024 tokens, and whether it was the same.".into(),
         ],
         cannot: vec![
             "A truncated prompt as a fact: the number of evaluated prompt tokens was not logged; only the times say it.".into(),

@@ -250,7 +250,7 @@ pub(super) fn truncation(
     }
     Ok(Section::new("truncation", "The second prompt under small contexts").table(table).paragraph(
         "A prompt that fits is evaluated in a time that does not depend on the context; one that does not fit is cut to it. \
-         Equal and shorter times under all contexts below the default speak for one effective context, smaller than the \
+         Equal and shorter times under all contexts below the default would speak for one effective context, smaller than the \
          prompt.",
     ))
 }

@@ -180,11 +180,20 @@ pub(super) fn section(
         }
         plot = plot.series(series);
     }
+    let files = |name: &str| {
+        values.get(&format!("files.same_day.{name}")).map_or_else(String::new, crate::Value::shown)
+    };
+    let parity = format!(
+        "Files read per run: {} by the Rust agents, {} by the Python agents; where these differ the prompts are not the same, \
+         even on one day.",
+        files("rust"),
+        files("python")
+    );
     let section = Section::new("same-day", "Both languages on one day")
         .table(table)
         .plot(plot)
         .table(outside)
-        .note(NoteKind::Limit, "The Rust agents read files and the Python agents none, so their prompts are not the same even here.");
+        .note(NoteKind::Limit, parity);
     Ok((section, models))
 }
 

@@ -165,7 +165,7 @@ fn headline(values: &Values) -> Vec<Headline> {
 
 fn limits() -> Limits {
     Limits {
-        can: vec!["That the server's rates of October and of November 10 lie within about one per cent of each other.".into()],
+        can: vec!["How far the server's rates of October and of November 10 lie apart.".into()],
         cannot: vec![
             "A comparison of languages: another day, another workload (one call against two), another definition of the first token."
                 .into(),

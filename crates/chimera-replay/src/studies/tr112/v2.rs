@@ -324,8 +324,8 @@ fn headline(values: &Values, models: &[String]) -> Vec<Headline> {
         ),
     );
     if let Some(gap) = point("legacy.gap.full") {
-        one = one.value(gap, "%");
-        one.sentence.push_str(" The value is the published comparison of different weeks.");
+        let gap = show_number(gap, "%");
+        one.sentence.push_str(&format!(" The published comparison of different weeks gives {gap}."));
     }
     headline.push(one);
     let equal: Vec<Verdict> = models
@@ -352,8 +352,8 @@ fn headline(values: &Values, models: &[String]) -> Vec<Headline> {
                 "Is a difference between weeks a difference between languages?",
                 Verdict::NotMeasured,
                 format!(
-                    "The same Rust client changed by {} between two dates of one week, when the server did; the published gap \
-                     between languages is of that size and compares other dates.",
+                    "The same Rust client changed by {} between two dates of one week; the published gap between languages \
+                     compares other dates still.",
                     show_number(change, "%")
                 ),
             )
