@@ -1,6 +1,0 @@
-//! TR121.
-
-use crate::Replay;
-
-/// Versions of this report.
-pub(super) const ALL: &[&dyn Replay] = &[];
