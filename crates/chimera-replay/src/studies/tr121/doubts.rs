@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{LEVEL, ReplayError, Values};
 
-/// A prefill shorter than this many decode steps did not evaluate a prompt of more than [`SHORT`] tokens.
-const STEPS: f64 = 1.5;
+/// A prefill shorter than this many decode steps, of a prompt of more than [`SHORT`] tokens, is what a cache hit looks like.
+pub(super) const STEPS: f64 = 1.5;
 const SHORT: f64 = 8.0;
 /// The pair whose price is a headline of the report.
 pub(super) const PAIR: (&str, &str) = ("gpt-oss-20b:latest", "qwen2.5:7b");
@@ -64,48 +64,49 @@ pub(super) fn without(values: &mut Values, data: &Data, cells: &Cells<'_>) -> Re
 /// Logarithms of prompt tokens and of prefill, per prompt.
 type Logs = (Vec<f64>, Vec<f64>);
 
-/// Served prefill in units of one decode step, and how it grows with the prompt: `cache.*`.
+/// Prefill in units of one decode step, and how it grows with the prompt: `cache.<arm>.steps`, `.cells`, `.flagged`, `.growth`.
+/// The local models have no cache of prompts: they are the control, without which a short prefill says nothing.
 pub(super) fn cache(values: &mut Values, tests: &mut Family, cells: &Cells<'_>) {
-    let mut steps: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    let mut lines: BTreeMap<(&str, &str), Logs> = BTreeMap::new();
-    let (mut judged, mut flagged) = (0.0, 0.0);
-    for ((run, arm, model, _), cell) in
-        cells.iter().filter(|(key, _)| key.0 == "primary" && key.1 != "gpu_bs8")
-    {
-        let (Some(prefill), Some(step)) = (cell.median(Mode::Prefill), cell.step()) else { continue };
-        let prompt = median(cell.measured.iter().map(|(call, _)| call.prompt)).unwrap_or(0.0);
-        if prompt > 0.0 {
-            let line = lines.entry((arm, model)).or_default();
-            line.0.push(prompt.ln());
-            line.1.push(prefill.ln());
+    let mut logs: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for arm in ["cpu", "gpu", "ollama"] {
+        let mut steps: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        let mut lines: BTreeMap<&str, Logs> = BTreeMap::new();
+        for ((_, _, model, _), cell) in cells.iter().filter(|(key, _)| (key.0, key.1) == ("primary", arm)) {
+            let prompt = median(cell.measured.iter().map(|(call, _)| call.prompt));
+            let (Some(prefill), Some(step), Some(prompt)) = (cell.median(Mode::Prefill), cell.step(), prompt)
+            else {
+                continue;
+            };
+            if prompt > 0.0 {
+                let line = lines.entry(model).or_default();
+                line.0.push(prompt.ln());
+                line.1.push(prefill.ln());
+            }
+            if prompt > SHORT {
+                steps.entry(model).or_default().push(prefill / step);
+            }
         }
-        if (*run, *arm) == ("primary", "ollama") {
-            steps.entry(model).or_default().push(prefill / step);
-            judged += 1.0;
-            flagged += f64::from(u8::from(prefill < STEPS * step && prompt > SHORT));
-        }
-    }
-    values.put("cache.cells", "", judged);
-    values.put("cache.flagged", "", flagged);
-    let all: Vec<f64> = steps.values().flatten().copied().collect();
-    values.put("cache.steps.min", "", all.iter().copied().fold(f64::NAN, f64::min));
-    values.put("cache.steps.max", "", all.iter().copied().fold(f64::NAN, f64::max));
-    let means: Vec<f64> = steps.values().map(|ratios| log_mean(ratios).exp()).collect();
-    put(values, "cache.steps", "", geometric(&means, "model"));
-    let logs: Vec<f64> = means.iter().map(|ratio| (ratio / STEPS).ln()).collect();
-    tests.add(
-        values,
-        "cache.steps",
-        Sample::new(&logs, "model").and_then(|s| hypothesis::one_sample_t(s, 0.0, Alternative::Less)),
-    );
-    for arm in ["cpu", "ollama"] {
+        let all: Vec<f64> = steps.values().flatten().copied().collect();
+        let name = format!("cache.{arm}");
+        values.put(format!("{name}.cells"), "", all.len() as f64);
+        values.put(format!("{name}.flagged"), "", all.iter().filter(|ratio| **ratio < STEPS).count() as f64);
+        values.put(format!("{name}.steps.min"), "", all.iter().copied().fold(f64::NAN, f64::min));
+        values.put(format!("{name}.steps.max"), "", all.iter().copied().fold(f64::NAN, f64::max));
+        let means: Vec<f64> = steps.values().map(|ratios| log_mean(ratios).exp()).collect();
+        put(values, format!("{name}.steps"), "", geometric(&means, "model"));
+        logs.insert(arm, means.iter().map(|ratio| ratio.ln()).collect());
         let slopes: Vec<f64> = lines
-            .iter()
-            .filter(|((of, _), (x, _))| *of == arm && x.len() > 1)
-            .filter_map(|(_, (x, y))| regression::slope(x, y).ok())
+            .values()
+            .filter(|(x, _)| x.len() > 1)
+            .filter_map(|(x, y)| regression::slope(x, y).ok())
             .collect();
-        put(values, format!("cache.growth.{arm}"), "", mean(&slopes, "model"));
+        put(values, format!("{name}.growth"), "", mean(&slopes, "model"));
     }
+    let of = |arm: &str| logs.get(arm).map_or(&[][..], Vec::as_slice);
+    let test = Sample::new(of("ollama"), "model").and_then(|served| {
+        hypothesis::welch_t(served, Sample::new(of("gpu"), "model")?, Alternative::TwoSided)
+    });
+    tests.add(values, "cache.control", test);
 }
 
 fn log_mean(values: &[f64]) -> f64 {

@@ -47,6 +47,7 @@ pub(super) fn values(values: &mut Values, data: &Data, cells: &Cells<'_>) -> Res
         prices(values, &format!("legacy.{run}.{arm}"), &points(cells, (run, arm), Mode::Both, None));
     }
     served(values, data)?;
+    loads(values, cells);
     events(values, data);
     Ok(())
 }
@@ -210,6 +211,12 @@ fn served(values: &mut Values, data: &Data) -> Result<(), ReplayError> {
         let points = points(&whole, ("primary", "ollama"), mode, None);
         fit(values, &format!("{name}.{}.complete", mode.name()), &points)?;
     }
+    let prompts: BTreeSet<&str> = own.iter().map(|call| call.scenario.as_str()).collect();
+    for prompt in prompts {
+        let all: Vec<&&Call> = own.iter().filter(|call| call.scenario == prompt).collect();
+        let early = all.iter().filter(|call| call.generated < call.target).count();
+        values.put(format!("{name}.stopped_share.{prompt}"), "%", 100.0 * early as f64 / all.len() as f64);
+    }
     let models: BTreeSet<&str> = own.iter().map(|call| call.model.as_str()).collect();
     for model in models {
         let calls: Vec<&&Call> = own.iter().filter(|call| call.model == model).collect();
@@ -229,6 +236,26 @@ fn served(values: &mut Values, data: &Data) -> Result<(), ReplayError> {
         }
     }
     Ok(())
+}
+
+/// First use with the load that the server reports: `.cold_ratio` per cell, and the loads of later calls.
+fn loads(values: &mut Values, cells: &Cells<'_>) {
+    let name = "legacy.primary.ollama";
+    let mut steady = Vec::new();
+    for ((_, _, model, scenario), cell) in
+        cells.iter().filter(|(key, _)| (key.0, key.1) == ("primary", "ollama"))
+    {
+        let loaded = |calls: &[(&Call, super::read::Timing)]| {
+            median(calls.iter().filter_map(|(call, timing)| Some(timing.prefill + call.load?)))
+        };
+        let ratio = loaded(&cell.warm).zip(loaded(&cell.measured)).map(|(warm, later)| warm / later);
+        values.put(format!("{name}.{model}.{scenario}.cold_ratio"), "", ratio.unwrap_or(f64::NAN));
+        steady.extend(median(cell.measured.iter().filter_map(|(call, _)| call.load)));
+    }
+    for (what, p) in [("min", 0.0), ("max", 1.0)] {
+        let load = quantile(steady.iter().copied(), p);
+        values.put(format!("{name}.load_{what}"), "ms", load.unwrap_or(f64::NAN));
+    }
 }
 
 /// Wall clock against the device's events, as shares of the wall clock.

@@ -43,6 +43,7 @@ impl Replay for Tr121 {
         let mut values = Values::default();
         let mut tests = Family::default();
         counts(&mut values, &data);
+        design(&mut values, &data, &cells);
         legacy::values(&mut values, &data, &cells)?;
         doubts::without(&mut values, &data, &cells)?;
         doubts::cache(&mut values, &mut tests, &cells);
@@ -79,6 +80,33 @@ fn counts(values: &mut Values, data: &read::Data) {
     );
 }
 
+/// What was repeated, and how large the models were.
+fn design(values: &mut Values, data: &read::Data, cells: &cells::Cells<'_>) {
+    let repetitions = cells.values().map(|cell| cell.measured.len() as f64).filter(|calls| *calls > 0.0);
+    let (low, high) = repetitions
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), calls| (low.min(calls), high.max(calls)));
+    values.put("design.calls_per_cell.min", "", low);
+    values.put("design.calls_per_cell.max", "", high);
+    let primary = cells.keys().filter(|key| key.0 == "primary").count();
+    values.put("design.cells_per_run", "", primary as f64);
+    for (name, served) in [("local", false), ("served", true)] {
+        let sizes =
+            || data.calls.iter().filter(move |call| call.is_served() == served).map(|call| call.millions);
+        values.put(
+            format!("design.{name}.smallest"),
+            "million parameters",
+            sizes().fold(f64::INFINITY, f64::min),
+        );
+        values.put(
+            format!("design.{name}.largest"),
+            "million parameters",
+            sizes().fold(f64::NEG_INFINITY, f64::max),
+        );
+    }
+    let prompts = data.calls.iter().map(|call| call.prompt / f64::from(call.batch));
+    values.put("design.longest_prompt", "tokens", prompts.fold(f64::NEG_INFINITY, f64::max));
+}
+
 /// Whether an exponent is a law: not where one model alone decides it.
 fn exponent(values: &Values, lab: &lab::Lab, arm: &'static str, label: &str) -> Headline {
     let name = format!("lab.{arm}.through.decode");
@@ -96,24 +124,29 @@ fn exponent(values: &Values, lab: &lab::Lab, arm: &'static str, label: &str) -> 
     .value(cell(values, &name), "")
 }
 
-/// Whether served prefill is a measurement of prompt evaluation.
+/// Whether served prefill is a cache hit: no longer than a step, and shorter than where there is no cache.
 fn cached(values: &Values, corrected: &Corrected) -> Headline {
-    // Below the limit the prompt was not evaluated; above it, it may have been.
-    let short = values.point("cache.steps").is_some_and(|steps| steps < 1.5);
+    let point = |arm: &str| values.point(&format!("cache.{arm}.steps"));
+    let shorter = point("ollama").zip(point("gpu")).is_some_and(|(served, local)| served < local);
     Headline::new(
         "cached-prefill",
-        "Served prefill is the time to evaluate the prompt",
-        corrected.verdict("cache.steps", !short),
+        "Served prefill is a cache hit, not the evaluation of the prompt",
+        corrected.verdict("cache.control", shorter),
         format!(
-            "Over models prefill takes {} decode steps ({} against 1.5), whatever the prompt: {} of {} cells look like a prompt \
-             that a cache answered. An inference from the times; no record says so.",
-            shown(values, "cache.steps"),
-            corrected.words("cache.steps"),
-            shown(values, "cache.flagged"),
-            shown(values, "cache.cells"),
+            "Prefill takes {} decode steps over served models, and less than {} in {} of {} cells. Local models on the GPU, which \
+             have no cache of prompts, take {} steps, and less than that in {} of {} cells ({} between the two). The same prompt \
+             was sent before, so a cache may have answered it; no record says.",
+            shown(values, "cache.ollama.steps"),
+            doubts::STEPS,
+            shown(values, "cache.ollama.flagged"),
+            shown(values, "cache.ollama.cells"),
+            shown(values, "cache.gpu.steps"),
+            shown(values, "cache.gpu.flagged"),
+            shown(values, "cache.gpu.cells"),
+            corrected.words("cache.control"),
         ),
     )
-    .value(cell(values, "cache.steps"), "")
+    .value(cell(values, "cache.ollama.steps"), "")
 }
 
 /// Whether the largest first-use ratio belongs to the model or to the order.
@@ -144,7 +177,7 @@ fn limits() -> Limits {
     Limits {
         can: list(&[
             "What the published formulas give on the published calls, to the last digit, and which model each exponent hangs on.",
-            "Whether served prefill looks like prompt evaluation or like a cache hit.",
+            "Whether prefill of served models is shorter, in decode steps, than that of local models without a cache.",
             "How much the same cell differs between runs on this machine, where two runs share it.",
             "How the choice of denominator moves prices and their order.",
         ]),
@@ -152,7 +185,8 @@ fn limits() -> Limits {
             "A scaling law: seven shapes of one family and five unrelated served models, of which one is a mixture of experts \
              that probably did not fit the card.",
             "An interval over runs for the three-prompt exponents: one run in one process has no replicates; its calls are none.",
-            "Prompt evaluation of served models: the same prompt was warmed up before it was timed.",
+            "Prompt evaluation of served models: the same prompt was sent before it was timed, and no record says how many of its \
+             tokens were evaluated.",
             "Decode dominance at real prompt lengths: prompts have 1 to 99 tokens.",
             "First use of a model apart from that of the device: one warm-up call, one fixed order.",
             "Memory per model: the peak is that of a process that holds all models.",

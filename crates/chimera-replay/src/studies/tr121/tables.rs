@@ -95,7 +95,22 @@ pub(super) fn doubts(values: &Values, corrected: &Corrected, cells: &Cells<'_>) 
         .column(Column::number("ratio", "First over others", ""))
         .column(Column::number("elsewhere", "Model of the published peak, elsewhere", ""))
         .column(Column::text("p", "p"));
+    let mut steps = Table::new("steps", "Prefill in decode steps")
+        .caption(
+            "Prompts of more than 8 tokens; geometric mean over models. Below: cells of less than 1.5 steps. Growth: power of \
+             prefill in the number of prompt tokens, mean over models.",
+        )
+        .column(Column::text("arm", "Arm"))
+        .column(Column::number("cells", "Cells", ""))
+        .column(Column::number("flagged", "Below", ""))
+        .column(Column::number("steps", "Steps", ""))
+        .column(Column::number("min", "Smallest", ""))
+        .column(Column::number("max", "Largest", ""))
+        .column(Column::number("growth", "Growth", ""));
     for arm in ["cpu", "gpu", "ollama"] {
+        let of = |what: &str| cell(values, &format!("cache.{arm}.{what}"));
+        let figures = ["cells", "flagged", "steps", "steps.min", "steps.max", "growth"];
+        steps.push_row(std::iter::once(arm.into()).chain(figures.map(of)));
         for point in points(cells, ("primary", arm), Mode::Both, None) {
             prices.push_row([
                 arm.into(),
@@ -127,19 +142,12 @@ pub(super) fn doubts(values: &Values, corrected: &Corrected, cells: &Cells<'_>) 
             corrected.words(&name).into(),
         ]);
     }
-    let say = |name: &str| shown(values, name);
     Section::new("rests-on", "The same question by our definitions: what the numbers rest on")
-        .paragraph(format!(
-            "*Prefill of served models*: {} of {} cells took less than 1.5 decode steps for a prompt of more than 8 tokens; over \
-             models prefill is {} steps ({} against 1.5). Prefill grows with the number of prompt tokens to the power {} there, \
-             and {} on the CPU; evaluating a prompt costs at least one step, and long prompts grow with power 1.",
-            say("cache.flagged"),
-            say("cache.cells"),
-            say("cache.steps"),
-            corrected.words("cache.steps"),
-            say("cache.growth.ollama"),
-            say("cache.growth.cpu"),
-        ))
+        .paragraph(
+            "Prefill in decode steps: a cache hit evaluates one token and costs one step. So does a short prompt where reading \
+             the weights or launching kernels takes the time, cache or not: the local models are the control.",
+        )
+        .table(steps)
         .table(first)
         .table(prices)
         .table(noise)
