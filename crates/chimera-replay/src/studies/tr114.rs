@@ -1,6 +1,0 @@
-//! TR114.
-
-use crate::Replay;
-
-/// Versions of this report.
-pub(super) const ALL: &[&dyn Replay] = &[];
