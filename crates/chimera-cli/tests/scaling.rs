@@ -122,7 +122,7 @@ fn wrong_use_is_refused_with_what_there_is() {
     let missing = dir.path().join("nothing");
     let missing = missing.to_str().unwrap();
     let cases: [(&[&str], i32, &str); 7] = [
-        (&["--profile", "tiny", "--dry-run"], 2, "default, paper, smoke"),
+        (&["--profile", "tiny", "--dry-run"], 2, "default, gate, paper, smoke"),
         (&["--model", "gpt5", "--dry-run"], 2, "gpt2-100m"),
         (&["--backend", "abacus", "--dry-run"], 2, "candle"),
         (&["--shard", "9/8", "--dry-run"], 2, "2/8"),
