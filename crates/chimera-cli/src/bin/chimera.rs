@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use chimera_cli::{compare, exit, models, probe, replay, runs};
+use chimera_cli::{artifacts, compare, exit, models, probe, replay, runs};
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -27,6 +27,9 @@ enum Arguments {
     Replay(replay::ReplayArgs),
     /// Every published claim: value, recomputed value, status.
     Claims(replay::ClaimsArgs),
+    /// The published data out of a clone of their repository.
+    #[command(subcommand)]
+    Artifacts(artifacts::ArtifactsCommand),
     /// How many blocks does the next comparison need?
     Power(compare::PowerArgs),
     /// How often does this machine, with this design, call a difference where there is none?
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Arguments::Compare(args) => compare::compare(&args),
         Arguments::Replay(args) => replay::replay(&args),
         Arguments::Claims(args) => replay::claims(&args),
+        Arguments::Artifacts(command) => artifacts::main(&command),
         Arguments::Power(args) => compare::power(&args),
         Arguments::Aa(args) => compare::aa(&args),
     })
