@@ -26,7 +26,7 @@ pub enum ArtifactsCommand {
 pub struct ImportArgs {
     /// The clone; it is only read.
     pub clone: PathBuf,
-    /// Where the tidy files are written [default: target/artifacts/<commit>].
+    /// Where the tidy files are written [default: target/artifacts/COMMIT].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
