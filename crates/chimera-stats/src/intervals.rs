@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::dist::t_critical;
+use crate::dist::{normal_quantile, t_critical};
 use crate::error::{check_level, in_range};
 use crate::{Blocks, Estimate, Interval, Sample, StatsError};
 
@@ -80,6 +80,26 @@ pub fn block_medians(blocks: &Blocks, level: f64) -> Result<Estimate, StatsError
     Ok(estimate)
 }
 
+/// Wilson's interval of a share that was seen in `n` independent cases (1927, *Journal of the American Statistical
+/// Association* 22). The share need not be a whole number of cases: where cases are not independent, `n` is what they are
+/// worth.
+///
+/// # Errors
+/// [`StatsError::TooFew`] without a case, [`StatsError::InvalidParameter`] for a share outside 0 to 1 or a level outside
+/// (0, 1).
+pub fn wilson(share: f64, n: usize, level: f64) -> Result<Interval, StatsError> {
+    check_level(level)?;
+    crate::error::check_count("Wilson's interval", 1, n)?;
+    if !(0.0..=1.0).contains(&share) {
+        return Err(StatsError::InvalidParameter { name: "share", value: share, expected: "0 to 1" });
+    }
+    let (n, z) = (n as f64, normal_quantile(0.5 + level / 2.0));
+    let below = 1.0 + z * z / n;
+    let centre = (share + z * z / (2.0 * n)) / below;
+    let half = z / below * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    Ok(Interval { low: (centre - half).max(0.0), high: (centre + half).min(1.0), level })
+}
+
 fn enough_blocks(mut estimate: Estimate) -> Result<Estimate, StatsError> {
     if estimate.n < MIN_BLOCKS {
         estimate.interval = None;
@@ -112,4 +132,23 @@ pub(crate) fn exponentiated(log: Estimate, method: &'static str) -> Result<Estim
         method: Cow::Borrowed(method),
         ..log
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wilson_agrees_with_the_tables_and_refuses_what_is_no_share() {
+        // statsmodels 0.15, proportion_confint(2, 10, method="wilson").
+        let interval = wilson(0.2, 10, 0.95).unwrap();
+        assert!(
+            (interval.low - 0.056_682_151_454_5).abs() < 1e-9
+                && (interval.high - 0.509_837_528_463_4).abs() < 1e-9
+        );
+        assert!(wilson(0.0, 5, 0.95).unwrap().low.abs() < 1e-15 && wilson(1.0, 5, 0.95).unwrap().high <= 1.0);
+        assert!(
+            wilson(1.1, 5, 0.95).is_err() && wilson(0.5, 0, 0.95).is_err() && wilson(0.5, 5, 1.0).is_err()
+        );
+    }
 }

@@ -5,11 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dist::{normal_quantile, t_critical};
+use crate::dist::t_critical;
 use crate::error::{check_count, check_finite, check_unit};
 use crate::random::{Indices, Resampling};
 use crate::variance::{Components, smallest};
-use crate::{Estimate, Interval, StatsError};
+use crate::{Estimate, StatsError};
 
 /// Standard deviations of blocks, and of requests within a block.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub fn power(
     check_finite("effect", &[effect])?;
     let draws = simulate(noise, design, alpha, simulations)?;
     let found = draws.iter().filter(|d| (d.difference + effect).abs() >= d.critical * d.se).count();
-    Ok(wilson(found, draws.len()))
+    wilson(found, draws.len())
 }
 
 /// The smallest true difference that the test at `alpha` finds with probability `power`: the quantile, over the
@@ -216,24 +216,16 @@ fn chi_squared(dof: f64, indices: &mut Indices) -> f64 {
 }
 
 /// A share with Wilson's interval (1927, *JASA* 22) at 0.95.
-fn wilson(found: usize, of: usize) -> Estimate {
+fn wilson(found: usize, of: usize) -> Result<Estimate, StatsError> {
     let (n, share) = (of as f64, found as f64 / of as f64);
-    let z = normal_quantile(0.975);
-    let below = 1.0 + z * z / n;
-    let centre = (share + z * z / (2.0 * n)) / below;
-    let half = z / below * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
-    Estimate {
+    Ok(Estimate {
         point: share,
         standard_error: Some((share * (1.0 - share) / n).sqrt()),
-        interval: Some(Interval {
-            low: (centre - half).max(0.0),
-            high: (centre + half).min(1.0),
-            level: 0.95,
-        }),
+        interval: Some(crate::intervals::wilson(share, of, 0.95)?),
         method: "power, simulated, Wilson".into(),
         unit: "simulation".into(),
         n: of,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use chimera_records::Metric;
 use chimera_report::aligned;
-use chimera_stats::{Estimate, Interval, Sample, hypothesis, hypothesis::Alternative};
+use chimera_stats::{Estimate, Sample, StatsError, hypothesis, hypothesis::Alternative, intervals};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::Serialize;
@@ -332,32 +332,23 @@ fn pair_rates(runs: &[RunData], metrics: &[Metric]) -> Result<PairRates, StudyEr
         pairs,
         rows,
         raw: raw as f64 / rows.max(1) as f64,
-        family: wilson(cried, pairs, runs.len()),
+        family: wilson(cried, pairs, runs.len()).map_err(StudyError::at("pairs of runs"))?,
         obstacles,
     })
 }
 
 /// A share with Wilson's interval. Pairs share runs, so the independent pairs count: half the runs.
-fn wilson(hits: usize, pairs: usize, runs: usize) -> Estimate {
+fn wilson(hits: usize, pairs: usize, runs: usize) -> Result<Estimate, StatsError> {
     let point = hits as f64 / pairs as f64;
     let n = (runs / 2).max(1);
-    let z = 1.959_963_984_540_054;
-    let count = n as f64;
-    let centre = (point + z * z / (2.0 * count)) / (1.0 + z * z / count);
-    let half =
-        z / (1.0 + z * z / count) * (point * (1.0 - point) / count + z * z / (4.0 * count * count)).sqrt();
-    Estimate {
+    Ok(Estimate {
         point,
         standard_error: None,
-        interval: Some(Interval {
-            low: (centre - half).max(0.0),
-            high: (centre + half).min(1.0),
-            level: LEVEL,
-        }),
+        interval: Some(intervals::wilson(point, n, LEVEL)?),
         method: "share, Wilson over disjoint pairs".into(),
         unit: "pair of runs".into(),
         n,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -381,7 +372,7 @@ mod tests {
 
     #[test]
     fn pairs_that_share_runs_do_not_count_twice() {
-        let share = wilson(2, 10, 5);
+        let share = wilson(2, 10, 5).unwrap();
         assert_eq!((share.n, share.point), (2, 0.2));
         assert!(share.interval.is_some_and(|i| i.low < 0.05 && i.high > 0.5));
     }

@@ -51,18 +51,15 @@ impl Estimands {
     pub fn judge(&self, hypotheses: &[Hypothesis]) -> Result<Vec<Judgement>, StatsError> {
         let mut judgements: Vec<Judgement> =
             hypotheses.iter().map(|h| self.test(h)).collect::<Result<_, _>>()?;
-        let raw: Vec<(usize, f64)> =
-            judgements.iter().enumerate().filter_map(|(index, j)| Some((index, j.p?))).collect();
-        let adjusted = hypothesis::holm(&raw.iter().map(|(_, p)| *p).collect::<Vec<_>>())?;
-        for ((index, _), p) in raw.into_iter().zip(adjusted) {
-            if let Some(judgement) = judgements.get_mut(index) {
-                judgement.adjusted_p = Some(p);
-                judgement.verdict = match (p < ALPHA, judgement.points_that_way) {
-                    (true, true) => Verdict::Supported,
-                    (true, false) => Verdict::Contradicted,
-                    (false, _) => Verdict::Inconclusive,
-                };
-            }
+        let adjusted = hypothesis::holm_of(&judgements.iter().map(|j| j.p).collect::<Vec<_>>())?;
+        for (judgement, p) in judgements.iter_mut().zip(adjusted) {
+            let Some(p) = p else { continue };
+            judgement.adjusted_p = Some(p);
+            judgement.verdict = match (p < ALPHA, judgement.points_that_way) {
+                (true, true) => Verdict::Supported,
+                (true, false) => Verdict::Contradicted,
+                (false, _) => Verdict::Inconclusive,
+            };
         }
         Ok(judgements)
     }

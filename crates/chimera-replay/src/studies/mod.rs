@@ -1,6 +1,7 @@
 //! One room per report of the series, each with its versions. A room reads its tables, computes `legacy.*` by the published
 //! formula and the same questions by ours; what several rooms need stands in `shared`.
 
+mod family;
 pub mod shared;
 mod tr108;
 mod tr109;

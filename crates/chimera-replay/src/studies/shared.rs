@@ -77,6 +77,18 @@ pub fn group<'t, K: Ord>(
     Ok(groups)
 }
 
+/// The number of a run, in the column `run`.
+///
+/// # Errors
+/// [`ReplayError::Malformed`] for anything else.
+pub fn run_number(row: &Row<'_>) -> Result<u32, ReplayError> {
+    let value = row.number("run")?;
+    if !(0.0..=1e6).contains(&value) || value.fract() != 0.0 {
+        return Err(row.malformed(format!("`run` is {value}, not the number of a run")));
+    }
+    Ok(value as u32)
+}
+
 /// A cell for an estimate that the statistics may have refused.
 #[must_use]
 pub fn cell(estimate: Result<Estimate, StatsError>) -> Cell {
@@ -84,6 +96,12 @@ pub fn cell(estimate: Result<Estimate, StatsError>) -> Cell {
         Ok(estimate) => estimate.into(),
         Err(error) => Cell::missing(error.to_string()),
     }
+}
+
+/// The median; none without a value.
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
+    Sample::new(values, "value").ok().map(|sample| sample.median())
 }
 
 /// The arithmetic mean, for published formulas.

@@ -9,7 +9,7 @@ use chimera_records::{Metric, Trial};
 use chimera_report::{Cell, Column, Headline, Section, Table as Printed, Verdict, literal};
 use chimera_stats::{Sample, hypothesis};
 
-use super::shared::{cell, of_sums, plain_mean};
+use super::shared::{cell, median, of_sums, plain_mean};
 use crate::{ALPHA, Artifacts, Call, Limits, Replay, ReplayError, Replayed, Row, Table, Values, call};
 
 /// Versions of this report.
@@ -237,16 +237,13 @@ fn models(data: &Artifacts, values: &mut Values) -> Result<(Section, Section), R
         let table = data.table(sweep, COLUMNS)?;
         rows.push(one_sweep(model, &table, values, &mut tests)?);
     }
-    let raw: Vec<f64> = tests.iter().filter_map(|(_, p)| *p).collect();
-    let adjusted = hypothesis::holm(&raw).map_err(ReplayError::at("options"))?;
-    let mut adjusted = adjusted.into_iter();
+    let raw: Vec<Option<f64>> = tests.iter().map(|(_, p)| *p).collect();
+    let adjusted = hypothesis::holm_of(&raw).map_err(ReplayError::at("options"))?;
     let mut judged: BTreeMap<String, f64> = BTreeMap::new();
-    for (name, p) in &tests {
-        if p.is_some()
-            && let Some(p) = adjusted.next()
-        {
+    for ((name, _), p) in tests.into_iter().zip(adjusted) {
+        if let Some(p) = p {
             values.put(format!("p_holm.{name}"), "", p);
-            judged.insert(name.clone(), p);
+            judged.insert(name, p);
         }
     }
     for (row, (model, ..)) in rows.iter_mut().zip(MODELS) {
@@ -298,7 +295,6 @@ fn one_sweep(
     values.put(format!("legacy.sweep.mean.{model}"), "tok/s", sample.mean());
     values.put(format!("legacy.sweep.sd.{model}"), "tok/s", sample.sd().map_err(place())?);
     values.put(format!("cells.failed.{model}"), "", failed as f64);
-    let median = |values: &[f64]| Sample::new(values, "call").map(|sample| sample.median()).ok();
     let (first, others) = (median(&first), median(&others));
     if let Some((first, others)) = first.zip(others) {
         values.put(format!("ttft.server.after_reload.{model}"), "s", first);

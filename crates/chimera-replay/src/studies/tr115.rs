@@ -9,9 +9,9 @@ use chimera_report::{Axis, Column, Headline, Plot, Section, Series, Style, Table
 use chimera_stats::{Sample, StatsError, hypothesis, hypothesis::Margin, hypothesis::Test};
 
 use super::{
+    family::{Corrected, Family, cell, put, shown},
     shared::{mean, plain_mean},
     tr114::pairs::{self, Layout, Pair, those},
-    tr117::family::{Corrected, Family, cell, put, shown},
 };
 use crate::{ALPHA, Artifacts, Limits, Replay, ReplayError, Replayed, Values};
 

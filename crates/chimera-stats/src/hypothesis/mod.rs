@@ -30,7 +30,7 @@ pub use kolmogorov::kolmogorov_smirnov;
 pub use kruskal::{kruskal_dunn, kruskal_wallis, kruskal_wallis_by};
 pub(crate) use mann_whitney::SubsetSums;
 pub use mann_whitney::mann_whitney;
-pub use multiplicity::{benjamini_hochberg, holm};
+pub use multiplicity::{benjamini_hochberg, holm, holm_of};
 pub use outcome::{Alternative, Decision, GroupNull, Null, PostHoc, RankNull, Refusal, Test};
 pub use permutation::{permutation, permutation_paired};
 pub use sign::{sign, sign_paired};

@@ -20,6 +20,16 @@ pub fn holm(p: &[f64]) -> Result<Vec<f64>, StatsError> {
     Ok(adjusted)
 }
 
+/// The same of a list in which some tests gave no p: those are no part of the family and stay without one.
+///
+/// # Errors
+/// As [`holm`].
+pub fn holm_of(p: &[Option<f64>]) -> Result<Vec<Option<f64>>, StatsError> {
+    let given: Vec<f64> = p.iter().copied().flatten().collect();
+    let mut adjusted = holm(&given)?.into_iter();
+    Ok(p.iter().map(|p| p.and_then(|_| adjusted.next())).collect())
+}
+
 /// Benjamini and Hochberg's step-up adjustment (1995, *Journal of the Royal Statistical Society B* 57), in the order
 /// given. Comparing the adjusted values with q keeps the expected share of false rejections among all rejections below
 /// q, for independent or positively dependent tests. It does not protect a single verdict: a report that a reader quotes
@@ -59,5 +69,8 @@ mod tests {
         assert!(adjusted.iter().zip(expected).all(|(a, e)| (a - e).abs() < 1e-12), "{adjusted:?}");
         assert!(holm(&[1.5]).is_err());
         assert!(holm(&[]).unwrap().is_empty());
+        let some = holm_of(&[Some(0.01), None, Some(0.04)]).unwrap();
+        assert_eq!(some, [Some(0.02), None, Some(0.04)], "a test without a p is no part of the family");
+        assert_eq!(holm_of(&[None]).unwrap(), [None]);
     }
 }

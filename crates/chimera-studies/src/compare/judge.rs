@@ -261,9 +261,7 @@ pub(super) fn decide(rows: &mut [Row], alpha: f64) -> Result<(), StatsError> {
 fn adjust(rows: &[Row], p: impl Fn(&Row) -> Option<f64>) -> Result<Vec<Option<f64>>, StatsError> {
     // A row that is not comparable was not tested, whatever its numbers.
     let tested = |row: &Row| if row.call == Call::NotComparable { None } else { p(row) };
-    let raw: Vec<f64> = rows.iter().filter_map(tested).collect();
-    let mut adjusted = hypothesis::holm(&raw)?.into_iter();
-    Ok(rows.iter().map(|row| tested(row).and_then(|_| adjusted.next())).collect())
+    hypothesis::holm_of(&rows.iter().map(tested).collect::<Vec<_>>())
 }
 
 fn call(row: &Row, alpha: f64) -> Call {

@@ -150,8 +150,9 @@ pub fn compare(a: &RunData, b: &RunData, options: &Options) -> Result<Comparison
     };
     let mut rows = Vec::new();
     for group in &found.groups {
+        let done = Done::by(&ia, &ib, group);
         for metric in &metrics {
-            rows.extend(row(&ia, &ib, group, *metric, same_run, options)?);
+            rows.extend(row(&ia, &ib, group, &done, *metric, same_run, options)?);
         }
     }
     judge::decide(&mut rows, ALPHA).map_err(StudyError::at("the families of tests"))?;
@@ -182,11 +183,30 @@ pub fn compare(a: &RunData, b: &RunData, options: &Options) -> Result<Comparison
     })
 }
 
+/// What both sides of a group did, whichever metric looks at it.
+struct Done {
+    /// Mean prompt and generated tokens per request, of both sides.
+    work: Option<((f64, f64), (f64, f64))>,
+    /// Whether both sides say what they generated, and it is not the same.
+    text_differs: bool,
+}
+
+impl Done {
+    fn by(ia: &Index<'_>, ib: &Index<'_>, group: &pairs::Group<'_>) -> Self {
+        let (text_a, text_b) = (pairs::outputs(ia, &group.a), pairs::outputs(ib, &group.b));
+        Self {
+            work: pairs::work(ia, &group.a).zip(pairs::work(ib, &group.b)),
+            text_differs: !text_a.is_empty() && !text_b.is_empty() && text_a != text_b,
+        }
+    }
+}
+
 /// One metric of one group; none where neither side defines it.
 fn row(
     ia: &Index<'_>,
     ib: &Index<'_>,
     group: &pairs::Group<'_>,
+    done: &Done,
     metric: Metric,
     same_run: bool,
     options: &Options,
@@ -210,8 +230,7 @@ fn row(
     if let Some(against) = &group.against {
         row.notes.push(against.clone());
     }
-    let (work_a, work_b) = (pairs::work(ia, &group.a), pairs::work(ib, &group.b));
-    if let Some(((prompt_a, made_a), (prompt_b, made_b))) = work_a.zip(work_b) {
+    if let Some(((prompt_a, made_a), (prompt_b, made_b))) = done.work {
         let depends_on_output = !matches!(
             metric,
             Metric::PrefillEngine | Metric::PrefillRateEngine | Metric::PrefillServer | Metric::TtftClient
@@ -225,8 +244,7 @@ fn row(
             }
         }
     }
-    let (text_a, text_b) = (pairs::outputs(ia, &group.a), pairs::outputs(ib, &group.b));
-    if !text_a.is_empty() && !text_b.is_empty() && text_a != text_b {
+    if done.text_differs {
         row.notes.push("the generated text differs".into());
     }
     Ok(Some(row))

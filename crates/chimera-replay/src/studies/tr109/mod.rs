@@ -10,7 +10,7 @@ use chimera_report::{Headline, Verdict};
 
 pub(super) use runs::{Arm, Pair, read};
 
-use super::tr117::family::{Corrected, Family, cell, shown};
+use super::family::{Corrected, Family, cell, shown};
 use crate::{Artifacts, Limits, Replay, ReplayError, Replayed, Values};
 
 /// The sweep; its defaults are also the solo runs of the next report.

@@ -11,8 +11,8 @@ use chimera_stats::{
 
 use super::{
     super::{
+        family::{Corrected, Family, put},
         shared::{mean, of_sums, plain_mean},
-        tr117::family::{Corrected, Family, put},
     },
     Arm, Pair, cell,
     runs::Score,

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     Values,
     studies::{
+        family::put,
         shared::{mean, plain_mean},
-        tr117::family::put,
     },
 };
 

@@ -10,8 +10,8 @@ mod tables;
 use chimera_report::{Headline, Verdict};
 
 use super::{
+    family::{Corrected, Family, cell, shown},
     tr109,
-    tr117::family::{Corrected, Family, cell, shown},
 };
 use crate::{Artifacts, Limits, Replay, ReplayError, Replayed, Values};
 

@@ -17,9 +17,9 @@ use super::{
 use crate::{
     LEVEL, Values,
     studies::{
+        family::{Family, put},
         shared::{difference, mean, of_sums, plain_mean},
         tr109::Arm,
-        tr117::family::{Family, put},
     },
 };
 

@@ -181,7 +181,7 @@ pub(in crate::studies) fn moments(values: &[f64]) -> (f64, f64) {
 
 /// The median of a published column; not a number where it is empty.
 pub(in crate::studies) fn median(values: &[f64]) -> f64 {
-    chimera_stats::Sample::new(values, "value").map_or(f64::NAN, |sample| sample.median())
+    crate::studies::shared::median(values).unwrap_or(f64::NAN)
 }
 
 /// The largest value; not a number where there is none.

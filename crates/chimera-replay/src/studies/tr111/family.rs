@@ -141,8 +141,8 @@ impl Family {
     /// # Errors
     /// A p outside 0 to 1.
     pub(in crate::studies) fn judge(self, values: &mut Values) -> Result<Section, ReplayError> {
-        let raw: Vec<f64> = self.tests.iter().filter_map(|entry| entry.p).collect();
-        let mut adjusted = hypothesis::holm(&raw).map_err(ReplayError::at("the report's tests"))?.into_iter();
+        let raw: Vec<Option<f64>> = self.tests.iter().map(|entry| entry.p).collect();
+        let adjusted = hypothesis::holm_of(&raw).map_err(ReplayError::at("the report's tests"))?;
         let mut table = Table::new("tests", "Tests")
             .caption(
                 "Two-sided unless they ask for equality: those are two one-sided tests. Holm-adjusted over all tests of this \
@@ -152,8 +152,7 @@ impl Family {
             .column(Column::number("p", "p", ""))
             .column(Column::number("holm", "p, adjusted", ""))
             .column(Column::text("detectable", "Detectable"));
-        for Entry { name, question, p, detectable } in self.tests {
-            let holm = p.and_then(|_| adjusted.next());
+        for (Entry { name, question, p, detectable }, holm) in self.tests.into_iter().zip(adjusted) {
             if let Some(holm) = holm {
                 values.put(format!("p_holm.{name}"), "", holm);
             }

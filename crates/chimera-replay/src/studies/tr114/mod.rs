@@ -13,8 +13,8 @@ use chimera_report::{Headline, Verdict};
 use chimera_stats::{Estimate, Sample, hypothesis, hypothesis::Margin};
 
 use super::{
+    family::{Corrected, Family, cell, put, shown},
     shared::{difference, plain_mean},
-    tr117::family::{Corrected, Family, cell, put, shown},
 };
 use crate::{ALPHA, Artifacts, Limits, Replay, ReplayError, Replayed, Value, Values};
 use pairs::{Layout, Pair, those};

@@ -11,8 +11,8 @@ use chimera_stats::{
 };
 
 use super::super::{
-    shared::of_sums,
-    tr117::{family::put, run_number},
+    family::put,
+    shared::{of_sums, run_number},
 };
 use crate::{Artifacts, Call, LEVEL, ReplayError, Row, Values, call};
 

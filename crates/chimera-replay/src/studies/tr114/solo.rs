@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chimera_stats::{Estimate, StatsError};
 
-use super::super::{shared::of_sums, tr117::run_number};
+use super::super::shared::{of_sums, run_number};
 use crate::{Artifacts, ReplayError};
 
 pub(super) const SOLO: &str = "agents/tr111/rust_agent_calls.csv";

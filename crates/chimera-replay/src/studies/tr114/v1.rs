@@ -5,8 +5,8 @@ use chimera_report::{Column, Headline, Section, Table, Verdict};
 
 use super::{
     super::{
+        family::{Corrected, Family, cell, put, shown},
         shared::plain_mean,
-        tr117::family::{Corrected, Family, cell, put, shown},
     },
     SCENARIOS, above, index,
     pairs::{self, Layout, Pair, those},

@@ -10,8 +10,8 @@ mod tables;
 use chimera_report::{Headline, Verdict};
 
 use super::{
+    family::{Corrected, Family, cell, shown},
     tr114::{above, pairs::Pair, side},
-    tr117::family::{Corrected, Family, cell, shown},
 };
 use crate::{ALPHA, Artifacts, Limits, Replay, ReplayError, Replayed, Values};
 

@@ -6,12 +6,9 @@ use chimera_stats::rank;
 
 use super::{
     super::{
-        shared::{difference, plain_mean},
+        family::{Family, put},
+        shared::{difference, plain_mean, run_number},
         tr114::pairs::{self, Agent, Layout, Pair, those},
-        tr117::{
-            family::{Family, put},
-            run_number,
-        },
     },
     ADVANTAGE, CEILING, LANGUAGES, MODELS, SCENARIOS, model, warm,
 };

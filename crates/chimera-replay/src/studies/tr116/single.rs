@@ -7,14 +7,11 @@ use chimera_stats::{Estimate, Sample, StatsError, hypothesis, hypothesis::Margin
 
 use super::{
     super::{
-        shared::{of_sums, plain_mean, ratio_of},
+        family::{Family, put},
+        shared::{of_sums, plain_mean, ratio_of, run_number},
         tr114::{
             pairs::{self, Pair, those},
             put_speedup,
-        },
-        tr117::{
-            family::{Family, put},
-            run_number,
         },
     },
     LANGUAGES, MODELS, model, warm,

@@ -4,8 +4,8 @@ use chimera_report::{Axis, Column, Plot, Section, Series, Style, Table};
 
 use super::{
     super::{
+        family::{Corrected, cell, shown},
         tr114::pairs::Pair,
-        tr117::family::{Corrected, cell, shown},
     },
     LANGUAGES, MODELS, SCENARIOS, single,
 };

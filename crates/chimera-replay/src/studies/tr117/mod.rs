@@ -2,14 +2,13 @@
 //! the printed moments of the backends and, of two labels, the moments and the first sample of every run file. Everything
 //! here follows from those; a claim on other rows has no value.
 
-pub(in crate::studies) mod family;
 mod moments;
 mod pairs;
 
 use chimera_report::{Column, Headline, Section, Table, Verdict};
 
+use super::family::{self, Family, cell};
 use crate::{Artifacts, Limits, Replay, ReplayError, Replayed, Values};
-use family::{Family, cell};
 
 const SUMMARY: &str = "backends/tr117/published_summary.csv";
 const CELLS: &str = "backends/tr117/tr120_derived_summary_by_scenario_quantization.csv";
@@ -225,13 +224,4 @@ fn limits() -> Limits {
             "Any claim on rows of CPU labels or Ollama beyond the printed moments: the raw table was never committed.",
         ]),
     }
-}
-
-/// The number of a run in a table of either track.
-pub(in crate::studies) fn run_number(row: &crate::Row<'_>) -> Result<u32, ReplayError> {
-    let value = row.number("run")?;
-    if !(0.0..=1e6).contains(&value) || value.fract() != 0.0 {
-        return Err(row.malformed(format!("`run` is {value}, not the number of a run")));
-    }
-    Ok(value as u32)
 }

@@ -11,8 +11,8 @@ use chimera_stats::{
 };
 
 use super::{
+    super::family::{self, Corrected, Family, cell},
     FILES,
-    family::{self, Corrected, Family, cell},
     moments::{count, short},
 };
 use crate::{ALPHA, Artifacts, LEVEL, ReplayError, Values};

@@ -13,8 +13,8 @@ use chimera_stats::{
 
 use super::{
     super::{
+        family::{Corrected, Family, cell, put, shown},
         shared::{difference, mean, plain_mean},
-        tr117::family::{Corrected, Family, cell, put, shown},
     },
     CHUNKS, LAG,
     runs::{CONDITIONS, Run, moments, welch},

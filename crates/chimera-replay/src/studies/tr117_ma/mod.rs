@@ -10,7 +10,7 @@ mod tables;
 use chimera_report::{Headline, Verdict};
 use chimera_stats::{Sample, hypothesis, hypothesis::Alternative};
 
-use super::tr117::family::{Corrected, Family, cell, shown};
+use super::family::{Corrected, Family, cell, shown};
 use crate::{Artifacts, Limits, Replay, ReplayError, Replayed, Values};
 
 const RUNS: &str = "agents/tr117ma/python_phase1_phase3_runs.csv";

@@ -11,8 +11,8 @@ use chimera_stats::{
 
 use super::{
     super::{
+        family::{Family, put},
         shared::{difference, geometric, mean, of_sums, plain_mean, ratio_of},
-        tr117::family::{Family, put},
     },
     RUNS,
 };
@@ -82,7 +82,7 @@ pub(super) fn read(data: &Artifacts) -> Result<Vec<Run>, ReplayError> {
     let mut runs = Vec::with_capacity(table.len());
     for (id, row) in (0_u32..).zip(table.rows()) {
         let condition = row.text("condition")?;
-        let run = super::super::tr117::run_number(&row)?;
+        let run = super::super::shared::run_number(&row)?;
         if !CONDITIONS.iter().any(|(known, _)| *known == condition) {
             return Err(row.malformed(format!("`{condition}` is no condition of this report")));
         }

@@ -7,11 +7,8 @@ use chimera_stats::rank;
 
 use super::{
     super::{
-        shared::{difference, mean, of_sums, plain_mean},
-        tr117::{
-            family::{Family, put},
-            run_number,
-        },
+        family::{Family, put},
+        shared::{difference, mean, of_sums, plain_mean, run_number},
     },
     GPU, RUST,
     runs::{moments, welch},

@@ -3,7 +3,7 @@
 use chimera_report::{Axis, Column, Plot, Section, Series, Style, Table};
 
 use super::{
-    super::tr117::family::{Corrected, cell, shown},
+    super::family::{Corrected, cell, shown},
     runs::CONDITIONS,
     rust::MODELS,
 };

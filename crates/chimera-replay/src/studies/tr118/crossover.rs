@@ -10,7 +10,10 @@ use super::{
     data::{BASELINE, CPU, Data, Record, Run},
     legacy::{by_scenario, overall},
 };
-use crate::{LEVEL, ReplayError, Values, studies::shared::plain_mean};
+use crate::{
+    LEVEL, ReplayError, Values,
+    studies::shared::{median, plain_mean},
+};
 
 /// Resamples of every bootstrap here, as the report drew.
 const RESAMPLES: usize = 2_000;
@@ -94,9 +97,12 @@ impl Aggregate {
             Self::MeanLatencyWithoutFirst => overall(later(), Record::latency).map(|ms| 1.0 / ms),
             Self::MedianLatency => {
                 let pool: Vec<f64> = all().map(Record::latency).collect();
-                (!pool.is_empty()).then(|| 1.0 / median(&pool))
+                median(&pool).map(|median| 1.0 / median)
             }
-            Self::GeometricOfMedians => geometric(by_scenario(all(), Record::latency), median).map(slow),
+            Self::GeometricOfMedians => {
+                geometric(by_scenario(all(), Record::latency), |values| median(values).unwrap_or(f64::NAN))
+                    .map(slow)
+            }
             Self::GeometricOfMeans => geometric(by_scenario(all(), Record::latency), plain_mean).map(slow),
             Self::GeometricOfMeanRates => geometric(by_scenario(all(), Record::rate), plain_mean),
             Self::GeometricOfMeansWithoutFirst => {
@@ -109,14 +115,6 @@ impl Aggregate {
     pub(super) fn advantage(self, run: &Run) -> Option<f64> {
         Some(self.speed(run, CPU)? / self.speed(run, BASELINE)?)
     }
-}
-
-/// Median of a list that is not empty.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
 /// Points (parameters, advantage) by size.
@@ -405,7 +403,7 @@ fn choices(values: &mut Values, data: &Data, published: f64) {
     values.put("crossover.choices", "", choices.len() as f64);
     values.put("crossover.choices.low", MILLIONS, least(&choices) / 1e6);
     values.put("crossover.choices.high", MILLIONS, most(&choices) / 1e6);
-    values.put("crossover.choices.median", MILLIONS, median(&choices) / 1e6);
+    values.put("crossover.choices.median", MILLIONS, median(&choices).unwrap_or(f64::NAN) / 1e6);
     let below = choices.iter().filter(|at| **at < published * (1.0 - 1e-12)).count();
     values.put("crossover.choices.below_published", "%", 100.0 * below as f64 / choices.len() as f64);
     for runs in data.replicates().values().filter(|runs| runs.len() > 1) {

@@ -30,18 +30,13 @@ impl Family {
 
     /// Writes `p.<name>` and `p_holm.<name>`.
     pub(super) fn finish(self, values: &mut Values) -> Result<(), ReplayError> {
-        let given: Vec<f64> = self.0.iter().filter_map(|(_, p)| *p).collect();
-        let mut adjusted = if given.is_empty() {
-            Vec::new()
-        } else {
-            hypothesis::holm(&given).map_err(ReplayError::at("Holm's adjustment"))?
-        }
-        .into_iter();
-        for (name, p) in self.0 {
-            match p {
-                Some(p) => {
+        let raw: Vec<Option<f64>> = self.0.iter().map(|(_, p)| *p).collect();
+        let adjusted = hypothesis::holm_of(&raw).map_err(ReplayError::at("Holm's adjustment"))?;
+        for ((name, p), adjusted) in self.0.into_iter().zip(adjusted) {
+            match p.zip(adjusted) {
+                Some((p, adjusted)) => {
                     values.put(format!("p.{name}"), "", p);
-                    values.put(format!("p_holm.{name}"), "", adjusted.next().unwrap_or(f64::NAN));
+                    values.put(format!("p_holm.{name}"), "", adjusted);
                 }
                 None => {
                     for kind in ["p", "p_holm"] {

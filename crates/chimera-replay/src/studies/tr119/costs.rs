@@ -9,8 +9,8 @@ use chimera_stats::{
 
 use super::{
     super::{
+        family::{Family, put},
         shared::{difference, mean, of_sums, plain_mean},
-        tr117::family::{Family, put},
     },
     cost,
     legacy::{Published, over},

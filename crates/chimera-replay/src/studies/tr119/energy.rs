@@ -9,8 +9,8 @@ use chimera_stats::{
 
 use super::{
     super::{
+        family::{Corrected, Family, cell, put, shown},
         shared::mean,
-        tr117::family::{Corrected, Family, cell, put, shown},
     },
     cost,
     legacy::{Published, over},

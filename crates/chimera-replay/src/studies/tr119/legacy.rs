@@ -10,8 +10,8 @@ use chimera_stats::{
 
 use super::{
     super::{
+        family::{cell, put},
         shared::plain_mean,
-        tr117::family::{cell, put},
     },
     cost,
     read::{BACKENDS, MODES, Matrix, Run, Runs, SCENARIOS, on_gpu},

@@ -12,7 +12,7 @@ mod tr122;
 
 use chimera_report::{Column, Headline, Section, Table};
 
-use super::tr117::family::{Corrected, Family, cell};
+use super::family::{Corrected, Family, cell};
 use crate::{Artifacts, Limits, Replay, ReplayError, Replayed, Values};
 
 /// Versions of this report, and TR122.

@@ -4,7 +4,7 @@
 use chimera_report::{Axis, Column, Headline, Plot, Section, Series, Style, Table, Verdict};
 
 use super::{
-    super::tr117::family::{Corrected, cell, shown},
+    super::family::{Corrected, cell, shown},
     costs::pair,
     read::{BACKENDS, MODES, SCENARIOS},
 };

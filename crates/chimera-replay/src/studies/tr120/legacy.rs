@@ -7,8 +7,11 @@ use chimera_stats::{
 };
 
 use super::{
-    super::{shared::plain_mean, tr117::family::cell},
-    read::{ARMS, Run, median},
+    super::{
+        family::cell,
+        shared::{median, plain_mean},
+    },
+    read::{ARMS, Run},
 };
 use crate::{ALPHA, ReplayError, Values};
 

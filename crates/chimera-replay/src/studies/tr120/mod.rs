@@ -8,7 +8,7 @@ mod shapes;
 
 use chimera_report::{Headline, Verdict};
 
-use super::tr117::family::{Family, cell, shown};
+use super::family::{Family, cell, shown};
 use crate::{Artifacts, Limits, Replay, ReplayError, Replayed, Values};
 
 const RUNS: &str = "backends/tr120/runs.csv";

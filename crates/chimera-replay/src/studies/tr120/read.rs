@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{super::shared::plain_mean, RUNS, SAMPLES};
+use super::{
+    super::shared::{median, plain_mean},
+    RUNS, SAMPLES,
+};
 use crate::{Artifacts, ReplayError, Row};
 
 /// Names of the two arms in quantities.
@@ -74,11 +77,6 @@ impl Run {
         let logs = logs.filter(|logs| !logs.is_empty())?;
         Some(plain_mean(&logs).exp())
     }
-}
-
-/// Median of values, if there are any.
-pub(super) fn median(values: &[f64]) -> Option<f64> {
-    chimera_stats::Sample::new(values, "sample").ok().map(|sample| sample.median())
 }
 
 /// Reads all runs, in the order of their table.

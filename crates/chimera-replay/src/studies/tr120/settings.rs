@@ -11,8 +11,8 @@ use chimera_stats::{
 
 use super::{
     super::{
+        family::{Corrected, Family, cell, put, shown},
         shared::{geometric, mean, plain_mean},
-        tr117::family::{Corrected, Family, cell, put, shown},
     },
     read::Run,
 };

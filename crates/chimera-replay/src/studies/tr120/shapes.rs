@@ -8,8 +8,11 @@ use chimera_report::{Axis, Column, Headline, Plot, Section, Series, Style, Table
 use chimera_stats::hypothesis::{self, Alternative};
 
 use super::{
-    super::tr117::family::{Corrected, Family, cell, shown},
-    read::{Run, Sample, median},
+    super::{
+        family::{Corrected, Family, cell, shown},
+        shared::median,
+    },
+    read::{Run, Sample},
 };
 use crate::{ReplayError, Values};
 

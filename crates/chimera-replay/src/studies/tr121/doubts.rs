@@ -12,8 +12,8 @@ use chimera_stats::{
 
 use super::{
     super::{
+        family::{Family, put},
         shared::{geometric, mean, of_sums},
-        tr117::family::{Family, put},
     },
     cells::{Cells, MODES, Mode, dimension, line, median, points},
     legacy::{HOUR, peak},

@@ -13,7 +13,7 @@ mod tables;
 
 use chimera_report::{Headline, Section, Verdict};
 
-use super::tr117::family::{Corrected, Family, cell, shown};
+use super::family::{Corrected, Family, cell, shown};
 use crate::{Artifacts, Limits, Replay, ReplayError, Replayed, Values};
 
 const CALLS: &str = "cost_scaling/tr121/tr121_calls.csv";

@@ -3,7 +3,7 @@
 use chimera_report::{Column, Section, Table};
 
 use super::{
-    super::tr117::family::{Corrected, cell, shown},
+    super::family::{Corrected, cell, shown},
     cells::{self, Cells, MODES, Mode, points},
 };
 use crate::Values;

@@ -42,8 +42,7 @@ impl Family {
     /// Corrects them all by Holm; the quantities are `<name>.p_holm`.
     pub(in crate::studies) fn close(self, values: &mut Values) -> Result<Corrected, ReplayError> {
         let raw: Vec<f64> = self.0.iter().map(|(_, p)| *p).collect();
-        let holm =
-            if raw.is_empty() { raw } else { hypothesis::holm(&raw).map_err(ReplayError::at("Holm"))? };
+        let holm = hypothesis::holm(&raw).map_err(ReplayError::at("Holm"))?;
         let mut corrected = BTreeMap::new();
         for ((name, _), p) in self.0.into_iter().zip(holm) {
             values.put(format!("{name}.p_holm"), "", p);
