@@ -65,11 +65,7 @@ impl Session for Resident {
             0 => event(EventKind::Sent),
             1 => event(EventKind::PromptProcessed { tokens: Some(8), cached: Some(0) }),
             n if n < last => event(EventKind::Chunk { text: "word ".into(), tokens: Some(1), id: Some(n) }),
-            _ => event(EventKind::Finished(Finished {
-                reason: FinishReason::Length,
-                generated: Some(budget),
-                timings: Vec::new(),
-            })),
+            _ => event(EventKind::Finished(Finished::new(FinishReason::Length, Some(budget)))),
         });
         stream::iter(events).boxed()
     }

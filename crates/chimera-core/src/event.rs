@@ -97,8 +97,28 @@ pub struct Finished {
     pub reason: FinishReason,
     /// Tokens generated, when known.
     pub generated: Option<u32>,
+    /// Prompt tokens of this lane where they are told only now, as servers do; what
+    /// [`EventKind::PromptProcessed`] told need not be told again.
+    pub prompt: Option<u32>,
+    /// How many of them came from a prefix cache, where that is told only now.
+    pub cached: Option<u32>,
     /// Durations the backend reported by itself, verbatim.
     pub timings: Vec<PhaseTiming>,
+}
+
+impl Finished {
+    /// An end of which nothing else is told.
+    #[must_use]
+    pub fn new(reason: FinishReason, generated: Option<u32>) -> Self {
+        Self { reason, generated, prompt: None, cached: None, timings: Vec::new() }
+    }
+
+    /// The same end with the durations that the backend reported.
+    #[must_use]
+    pub fn timings(mut self, timings: Vec<PhaseTiming>) -> Self {
+        self.timings = timings;
+        self
+    }
 }
 
 /// Why a lane ended well.

@@ -21,6 +21,8 @@ struct Lane {
     sent: bool,
     headers: bool,
     prompt: bool,
+    /// Prompt tokens told so far.
+    read: Option<u32>,
     chunks: bool,
     carried: Option<u32>,
     ended: bool,
@@ -106,6 +108,7 @@ impl Law {
                     return Err(breach(index, "more cached tokens than prompt tokens"));
                 }
                 lane.prompt = true;
+                lane.read = *tokens;
             }
             EventKind::Chunk { tokens, .. } => {
                 lane.chunks = true;
@@ -113,6 +116,19 @@ impl Law {
             }
             EventKind::Finished(end) => {
                 lane.ended = true;
+                if let (Some(prompt), Some(cached)) = (end.prompt.or(lane.read), end.cached)
+                    && cached > prompt
+                {
+                    return Err(breach(index, "more cached tokens than prompt tokens"));
+                }
+                if let (Some(first), Some(last)) = (lane.read, end.prompt)
+                    && first != last
+                {
+                    return Err(breach(
+                        index,
+                        format_args!("a prompt of {first} tokens became one of {last}"),
+                    ));
+                }
                 if let (Some(said), Some(carried)) = (end.generated, lane.carried)
                     && said != carried
                 {
@@ -157,7 +173,7 @@ mod tests {
         EventKind::Chunk { text: "x".into(), tokens: Some(1), id: None }
     }
     fn end(n: u32) -> EventKind {
-        EventKind::Finished(Finished { reason: FinishReason::Length, generated: Some(n), timings: vec![] })
+        EventKind::Finished(Finished::new(FinishReason::Length, Some(n)))
     }
     fn judge(items: &[Result<Event, StreamError>]) -> Result<(), LawBreach> {
         let mut law = Law::new(1);
@@ -185,7 +201,11 @@ mod tests {
                 error: BackendError::Closed { backend: BackendId::new("b") },
             })
         };
-        let cases: [(&str, Vec<Result<Event, StreamError>>); 9] = [
+        let told = |prompt, cached| {
+            let end = Finished::new(FinishReason::Stop, None);
+            EventKind::Finished(Finished { prompt: Some(prompt), cached, ..end })
+        };
+        let cases: [(&str, Vec<Result<Event, StreamError>>); 11] = [
             ("before it was sent", vec![ok(1, chunk())]),
             ("sent twice", vec![ok(1, EventKind::Sent), ok(1, EventKind::Sent)]),
             ("runs back", vec![ok(2, EventKind::Sent), ok(1, prompt())]),
@@ -197,6 +217,8 @@ mod tests {
             ("2 tokens reported, 1 carried", vec![ok(1, EventKind::Sent), ok(1, chunk()), ok(1, end(2))]),
             ("after the lane's end", vec![ok(1, EventKind::Sent), ok(1, end(0)), ok(1, chunk())]),
             ("error after", vec![ok(1, EventKind::Sent), ok(1, end(0)), error()]),
+            ("became one of 2", vec![ok(1, EventKind::Sent), ok(1, prompt()), ok(1, told(2, None))]),
+            ("more cached", vec![ok(1, EventKind::Sent), ok(1, told(2, Some(3)))]),
             ("without a terminal", vec![ok(1, EventKind::Sent), ok(1, chunk())]),
         ];
         for (expected, items) in cases {

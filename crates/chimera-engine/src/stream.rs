@@ -65,7 +65,7 @@ impl EngineStream {
             }
             Happened::Finished { reason, generated, timings } => {
                 self.open = self.open.saturating_sub(1);
-                EventKind::Finished(Finished { reason, generated: Some(generated), timings })
+                EventKind::Finished(Finished::new(reason, Some(generated)).timings(timings))
             }
         };
         Event { at: raw.at, lane: raw.lane, kind }

@@ -52,11 +52,7 @@ fn per_event() -> Option<f64> {
         .extend((0..EVENTS).map(|id| {
             event(EventKind::Chunk { text: String::from(" word"), tokens: Some(1), id: Some(id) })
         }));
-    events.push(event(EventKind::Finished(Finished {
-        reason: FinishReason::Length,
-        generated: Some(EVENTS),
-        timings: Vec::new(),
-    })));
+    events.push(event(EventKind::Finished(Finished::new(FinishReason::Length, Some(EVENTS)))));
     let mut events: EventStream = stream::iter(events).boxed();
     let mut scratch = Scratch::default();
     scratch.begin(&Factors {

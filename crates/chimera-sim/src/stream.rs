@@ -256,7 +256,7 @@ impl SimStream {
             if let Some((reason, generated)) = end {
                 let timings = self.timings(index, generated);
                 let generated = Some(generated).filter(|_| known);
-                self.push(index, EventKind::Finished(Finished { reason, generated, timings }));
+                self.push(index, EventKind::Finished(Finished::new(reason, generated).timings(timings)));
             }
         }
         self.made += 1;

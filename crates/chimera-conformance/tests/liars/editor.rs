@@ -35,11 +35,7 @@ impl Editor {
                     Lie::ErrorBecomesAnEnd => vec![Ok(Event {
                         at: error.at,
                         lane: 0,
-                        kind: EventKind::Finished(Finished {
-                            reason: FinishReason::Stop,
-                            generated: None,
-                            timings: Vec::new(),
-                        }),
+                        kind: EventKind::Finished(Finished::new(FinishReason::Stop, None)),
                     })],
                     Lie::ErrorBecomesSilence => Vec::new(),
                     Lie::RefusesLongPromptsWithoutAReason => vec![Err(StreamError {
