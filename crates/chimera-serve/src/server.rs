@@ -239,7 +239,6 @@ async fn accept(
     closed: watch::Receiver<bool>,
 ) {
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(_) => {
@@ -248,6 +247,7 @@ async fn accept(
                 continue;
             }
         };
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         // A chunk leaves when it is written.
         let _ = stream.set_nodelay(true);
         let (app, router, mut closed) = (Arc::clone(&app), router.clone(), closed.clone());

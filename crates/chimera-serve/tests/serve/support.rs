@@ -13,31 +13,31 @@ use chimera_sim::{Laws, SimBackend, SimBuilder, SimModel};
 use serde_json::Value;
 
 /// Longest wait for anything: it guards against hanging and is no claim about speed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     /// The lines of an NDJSON stream.
-    pub fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         self.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The data of server-sent events; `[DONE]` as text.
-    pub fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         let data = self.body.split("\n\n").filter(|event| !event.is_empty());
         data.map(|event| {
             let data = event.strip_prefix("data: ").unwrap();
@@ -47,7 +47,7 @@ impl Reply {
     }
 }
 
-pub fn connect(addr: SocketAddr) -> TcpStream {
+pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -55,7 +55,7 @@ pub fn connect(addr: SocketAddr) -> TcpStream {
 }
 
 /// Writes a request and leaves the connection open for the answer.
-pub fn send(addr: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> TcpStream {
+pub(crate) fn send(addr: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> TcpStream {
     let mut stream = connect(addr);
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
     for header in headers {
@@ -73,7 +73,7 @@ pub fn send(addr: SocketAddr, method: &str, path: &str, headers: &[&str], body: 
 }
 
 /// Reads what is left of an answer.
-pub fn receive(mut stream: TcpStream) -> Reply {
+pub(crate) fn receive(mut stream: TcpStream) -> Reply {
     let mut bytes = Vec::new();
     if let Err(error) = stream.read_to_end(&mut bytes) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "no answer in time");
@@ -81,7 +81,7 @@ pub fn receive(mut stream: TcpStream) -> Reply {
     parse(&bytes)
 }
 
-pub fn parse(bytes: &[u8]) -> Reply {
+pub(crate) fn parse(bytes: &[u8]) -> Reply {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
     let head = std::str::from_utf8(&bytes[..end]).unwrap();
     let mut lines = head.split("\r\n");
@@ -108,16 +108,20 @@ pub fn parse(bytes: &[u8]) -> Reply {
     Reply { status, headers, body: String::from_utf8(body).unwrap() }
 }
 
-pub fn get(server: &Server, path: &str) -> Reply {
+pub(crate) fn get(server: &Server, path: &str) -> Reply {
     receive(send(server.addr(), "GET", path, &[], b""))
 }
 
-pub fn post(server: &Server, path: &str, body: &Value) -> Reply {
+pub(crate) fn post(server: &Server, path: &str, body: &Value) -> Reply {
     receive(send(server.addr(), "POST", path, &[], body.to_string().as_bytes()))
 }
 
 /// Sends in the background; the answer is at the end of the thread.
-pub fn later(server: &Server, path: &'static str, body: Value) -> std::thread::JoinHandle<(Reply, Instant)> {
+pub(crate) fn later(
+    server: &Server,
+    path: &'static str,
+    body: Value,
+) -> std::thread::JoinHandle<(Reply, Instant)> {
     let addr = server.addr();
     std::thread::spawn(move || {
         let reply = receive(send(addr, "POST", path, &[], body.to_string().as_bytes()));
@@ -126,7 +130,7 @@ pub fn later(server: &Server, path: &'static str, body: Value) -> std::thread::J
 }
 
 /// Laws that cost next to nothing.
-pub fn quick() -> Laws {
+pub(crate) fn quick() -> Laws {
     Laws::default()
         .load(Duration::from_millis(2))
         .prefill(Duration::from_micros(50), Duration::ZERO)
@@ -134,31 +138,31 @@ pub fn quick() -> Laws {
 }
 
 /// Laws whose decode steps take this long.
-pub fn paced(step: Duration) -> Laws {
+pub(crate) fn paced(step: Duration) -> Laws {
     quick().decode(step, Duration::ZERO)
 }
 
-pub fn sim() -> SimBuilder {
+pub(crate) fn sim() -> SimBuilder {
     SimBackend::builder()
         .model(SimModel::new("tiny").laws(quick()).eos_after(40))
         .model(SimModel::new("other").laws(quick()).eos_after(40))
         .model(SimModel::new("slow").laws(paced(Duration::from_millis(10))))
 }
 
-pub fn served() -> Vec<ServedModel> {
+pub(crate) fn served() -> Vec<ServedModel> {
     ["tiny", "other", "slow"].map(ServedModel::named).to_vec()
 }
 
-pub fn start(backend: SimBuilder, options: ServeOptions) -> Server {
+pub(crate) fn start(backend: SimBuilder, options: ServeOptions) -> Server {
     Server::start(Arc::new(backend.build()), served(), options).unwrap()
 }
 
-pub fn plain() -> Server {
+pub(crate) fn plain() -> Server {
     start(sim(), ServeOptions::default())
 }
 
 /// Waits until `done` says so.
-pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < end, "waited in vain for {what}");
@@ -167,7 +171,7 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// The value of one line of `/metrics`.
-pub fn metric(server: &Server, name: &str) -> f64 {
+pub(crate) fn metric(server: &Server, name: &str) -> f64 {
     let text = get(server, "/metrics").body;
     let line = text.lines().find(|line| line.split(' ').next() == Some(name));
     line.and_then(|line| line.split(' ').nth(1)).map_or(0.0, |value| value.parse().unwrap())
