@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Instant, SystemTime},
 };
@@ -52,6 +52,8 @@ pub(crate) struct App {
     /// Running generations end now.
     pub(crate) cut: watch::Sender<bool>,
     requests: AtomicU64,
+    /// Requests whose answer has not begun.
+    answering: AtomicUsize,
 }
 
 /// Every path that is answered; anything else is counted under one name.
@@ -93,6 +95,7 @@ impl App {
             draining: AtomicBool::new(false),
             cut: watch::Sender::new(false),
             requests: AtomicU64::new(0),
+            answering: AtomicUsize::new(0),
         }
     }
 
@@ -109,6 +112,11 @@ impl App {
     /// The number of a generation, from 1.
     pub(crate) fn number(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether a request waits for its answer or a generation runs.
+    pub(crate) fn busy(&self) -> bool {
+        self.answering.load(Ordering::SeqCst) > 0 || self.metrics.in_flight.load(Ordering::SeqCst) > 0
     }
 
     /// Turns messages into an input that the backend takes.
@@ -200,8 +208,18 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+struct Answering<'a>(&'a AtomicUsize);
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Answers one request.
 pub(crate) async fn answer(app: Arc<App>, router: Router, request: Request<Body>) -> Response<Body> {
+    app.answering.fetch_add(1, Ordering::SeqCst);
+    let _answering = Answering(&app.answering);
     let path = request.uri().path();
     let dialect = Dialect::of(path);
     let route = route(path);

@@ -207,16 +207,12 @@ async fn serve(app: Arc<App>, listener: tokio::net::TcpListener, stopped: onesho
         // The handle that is gone without a word was dropped: no drain.
         let drain = stopped.await.unwrap_or_default();
         app.draining.store(true, Ordering::SeqCst);
-        let _ = close.send(true);
-        let until = Instant::now() + drain;
-        while busy(&connections) && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait(drain, || app.busy()).await;
         app.cut.send_replace(true);
-        let until = Instant::now() + FAREWELL;
-        while busy(&connections) && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        // Whoever is told that the server stops gets to read it.
+        wait(FAREWELL, || app.busy()).await;
+        let _ = close.send(true);
+        wait(FAREWELL, || connections.available_permits() < CONNECTIONS).await;
     };
     tokio::select! {
         () = accept => {}
@@ -226,8 +222,12 @@ async fn serve(app: Arc<App>, listener: tokio::net::TcpListener, stopped: onesho
     app.residents.clear().await;
 }
 
-fn busy(connections: &Semaphore) -> bool {
-    connections.available_permits() < CONNECTIONS
+/// Waits at most so long for something to end.
+async fn wait(limit: Duration, busy: impl Fn() -> bool) {
+    let until = Instant::now() + limit;
+    while busy() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Takes connections for ever, also while the server drains: then the answer is that it drains.

@@ -1,6 +1,12 @@
 //! The official Python clients drive the server. The interpreter that has them is named by `CHIMERA_CLIENTS_PYTHON`; a
 //! virtual environment from `clients/requirements.txt` is one.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a helper of tests: a broken expectation is a failure, and a skipped test says so"
+)]
+
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use chimera_serve::{ServeOptions, ServedModel, Server};

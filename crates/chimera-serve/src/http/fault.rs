@@ -139,8 +139,12 @@ impl Fault {
             Kind::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Kind::QueueFull | Kind::Draining => {
+            Kind::QueueFull => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Kind::Draining => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             // What was not read of the body must not be taken for the next request.
             Kind::TooLarge => {

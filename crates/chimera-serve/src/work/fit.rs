@@ -97,7 +97,38 @@ impl Fitter<'_> {
                 cut: 0,
             });
         }
+        if ask.shorten && !self.capabilities.token_prompts {
+            let budget = self.reserve(ask);
+            let left = (self.context - budget).saturating_sub(TEXT_MARGIN).max(1);
+            let (tail, tokens) = self.tail(&text, left).await?;
+            return Ok(Fitted { prompt: Prompt::Text(tail.into()), budget, cut: count - tokens.min(count) });
+        }
         self.tokens(ask, ids)
+    }
+
+    /// What a cut leaves free for the answer: what was asked, at most half the context.
+    fn reserve(&self, ask: &Ask) -> u32 {
+        let half = self.context / 2;
+        ask.budget.unwrap_or(half).min(half)
+    }
+
+    /// The longest end of a text that has at most `most` tokens, as far as halving finds it, and its tokens.
+    async fn tail<'t>(&self, text: &'t str, most: u32) -> Result<(&'t str, u32), Fault> {
+        let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        let (mut low, mut high) = (0, starts.len());
+        let mut best = ("", 0);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let end = starts.get(middle).and_then(|at| text.get(*at..)).unwrap_or_default();
+            let tokens = u32::try_from(self.session.tokenize(end).await?.len()).unwrap_or(u32::MAX);
+            if tokens <= most {
+                best = (end, tokens);
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(best)
     }
 
     /// The budget that goes with `room` positions left: OpenAI's clients are refused by the backend when they ask for
@@ -120,11 +151,10 @@ impl Fitter<'_> {
                 cut: 0,
             });
         }
-        if !ask.shorten || !self.capabilities.token_prompts {
+        if !ask.shorten {
             return Err(self.too_long(count));
         }
-        let half = (self.context / 2).max(1);
-        let budget = ask.budget.unwrap_or(half).min(half);
+        let budget = self.reserve(ask);
         let left = self.context.saturating_sub(budget).max(1);
         let cut = count.saturating_sub(left);
         let start = ask.keep_tokens.min(left.saturating_sub(1)) as usize;
@@ -148,12 +178,30 @@ impl Fitter<'_> {
             }
         }
         let mut cut = 0;
-        // As Ollama does: the oldest go first; the system's words and the last message stay.
-        while ask.shorten && self.capabilities.tokenize && sum(&sizes) >= self.context {
-            let last = messages.len().saturating_sub(1);
-            let Some(oldest) = messages.iter().take(last).position(|m| m.role != Role::System) else { break };
-            messages.remove(oldest);
-            cut += sizes.remove(oldest).saturating_sub(MESSAGE_MARGIN);
+        if ask.shorten && self.capabilities.tokenize && sum(&sizes) >= self.context {
+            let room = self.context - self.reserve(ask);
+            // As Ollama does: the oldest go first; the system's words and the last message stay.
+            while sum(&sizes) > room {
+                let last = messages.len().saturating_sub(1);
+                let Some(oldest) = messages.iter().take(last).position(|m| m.role != Role::System) else {
+                    break;
+                };
+                messages.remove(oldest);
+                cut += sizes.remove(oldest).saturating_sub(MESSAGE_MARGIN);
+            }
+            let over = sum(&sizes).saturating_sub(room);
+            if let (Some(message), Some(size)) = (messages.last_mut(), sizes.last_mut())
+                && over > 0
+            {
+                let own = size.saturating_sub(MESSAGE_MARGIN);
+                let Some(left) = own.checked_sub(over).filter(|left| *left > 0) else {
+                    return Err(self.too_long(own));
+                };
+                let (tail, tokens) = self.tail(&message.content, left).await?;
+                message.content = tail.into();
+                cut += own.saturating_sub(tokens);
+                *size = tokens.saturating_add(MESSAGE_MARGIN);
+            }
         }
         let count = sum(&sizes);
         let least = count.saturating_sub(u32::try_from(sizes.len()).unwrap_or(0) * MESSAGE_MARGIN);

@@ -20,7 +20,7 @@ impl Keep {
     pub(crate) const NOT_AT_ALL: Self = Self::For(Duration::ZERO);
 
     fn seconds(seconds: f64) -> Self {
-        if seconds < 0.0 || seconds > LONGEST {
+        if !(0.0..=LONGEST).contains(&seconds) {
             Self::Ever
         } else {
             Self::For(Duration::from_secs_f64(seconds))

@@ -83,7 +83,7 @@ impl Run {
         let mut request = Request::new(prompt, budget).seed(ask.seed).sampling(ask.sampling);
         request.ignore_eos = ask.ignore_eos;
         let events = lease.session.generate(request.into());
-        app.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
+        app.metrics.in_flight.fetch_add(1, Ordering::SeqCst);
         let mut run = Self {
             app: Arc::clone(app),
             events: Some(events),
@@ -254,6 +254,6 @@ impl Drop for Run {
             self.app.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
         }
         self.rest();
-        self.app.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.app.metrics.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }

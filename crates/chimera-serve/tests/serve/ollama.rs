@@ -162,7 +162,7 @@ fn stop_strings_cut_across_chunks_and_cancel() {
     assert_eq!(answer["response"], text[..text.find(&stop).unwrap()]);
     assert_eq!(answer["done_reason"], "stop");
     let counted = answer["eval_count"].as_u64().unwrap();
-    assert!(counted >= 3 && counted < 60, "{answer}");
+    assert!((3..60).contains(&counted), "{answer}");
     // Two thousand steps of 10 ms would hold the only slot for 20 s.
     until("the slot", || metric(&server, "chimera_serve_in_flight") == 0.0);
     let next = post(&server, "/api/generate", &with(greedy("tiny", "x", 1), "stream", json!(false)));
@@ -277,6 +277,14 @@ fn a_long_prompt_is_cut_and_the_answer_says_so() {
     // What is left, with the simulator's template.
     let left = "system: be\n".len() + "assistant: \n".len() + 40 + "user: last\n".len();
     assert_eq!(chat.json()["prompt_eval_count"], left);
+    // A last message that does not fit by itself loses its beginning: 96 of its 300 tokens are left, since 16 are for
+    // the answer and the server counts 16 for the template.
+    body["messages"] = json!([{ "role": "user", "content": "word ".repeat(60) }]);
+    let chat = post(&server, "/api/chat", &body);
+    assert_eq!(chat.header("x-chimera-truncated"), Some("204"));
+    assert_eq!(chat.json()["prompt_eval_count"], 128 - 16 - 16 + "user: \n".len());
+    body["options"]["num_ctx"] = json!(8);
+    assert_eq!(post(&server, "/api/chat", &body).status, 400, "no room for any template");
     server.stop();
 }
 
