@@ -19,7 +19,9 @@ mod http;
 mod ollama;
 mod openai;
 mod options;
+pub mod script;
 mod server;
+pub mod truth;
 mod work;
 
 pub use options::{ServeError, ServeOptions, ServedModel};
