@@ -20,6 +20,8 @@ pub struct Generation {
     pub reason: FinishReason,
     /// Tokens generated, when known.
     pub generated: Option<u32>,
+    /// Prompt tokens, when told.
+    pub prompt: Option<u32>,
 }
 
 /// Callers' side of [`InferenceBackend`].
@@ -40,6 +42,7 @@ pub trait SessionExt: Session {
         async move {
             let mut text = String::new();
             let mut ids = Some(Vec::new());
+            let mut prompt = None;
             let mut last = crate::Stamp::default();
             while let Some(event) = events.next().await {
                 let event = event?;
@@ -52,8 +55,16 @@ pub trait SessionExt: Session {
                             _ => ids = None,
                         }
                     }
+                    EventKind::PromptProcessed { tokens, .. } => prompt = tokens,
                     EventKind::Finished(end) => {
-                        return Ok(Generation { text, ids, reason: end.reason, generated: end.generated });
+                        let prompt = prompt.or(end.prompt);
+                        return Ok(Generation {
+                            text,
+                            ids,
+                            reason: end.reason,
+                            generated: end.generated,
+                            prompt,
+                        });
                     }
                     _ => {}
                 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use chimera_core::{ModelInfo, Probe};
-use chimera_records::{Counts, FileRecord, Outcome, RunStatus, TrialRole};
+use chimera_records::{Counts, FileRecord, LagRecord, Outcome, RunStatus, TrialRole};
 use serde::{Deserialize, Serialize};
 
 /// Something that happened.
@@ -75,6 +75,13 @@ pub enum Progress {
         model: String,
         /// Why.
         reason: String,
+    },
+    /// How late the block's process was as a client of a backend behind a wire.
+    ClientLag {
+        /// Name in the design.
+        backend: String,
+        /// The figures.
+        lag: LagRecord,
     },
     /// A trial ended and has been recorded.
     TrialEnded(TrialEnd),

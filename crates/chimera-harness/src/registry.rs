@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use chimera_core::{Clock, InferenceBackend, ModelRef};
-use chimera_records::{FileRecord, ModelEntry};
+use chimera_records::{FileRecord, LagRecord, ModelEntry};
 
 /// Knows every backend and every model that a design may name.
 ///
@@ -23,6 +23,12 @@ pub trait Registry {
     /// # Errors
     /// Why it cannot be had. Its trials are then skipped for that reason.
     fn model(&self, entry: &ModelEntry, backend: &str) -> Result<FoundModel, Missing>;
+
+    /// How late this process has been as a client of each backend behind a wire, by the names that designs use. Asked
+    /// when the block has ended; a registry without such backends has nothing to say.
+    fn client_lag(&self) -> Vec<(String, LagRecord)> {
+        Vec::new()
+    }
 }
 
 /// A model that can be loaded.

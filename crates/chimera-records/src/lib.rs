@@ -16,8 +16,8 @@ pub use design::{
 };
 pub use error::{DesignError, PlanError};
 pub use manifest::{
-    Clocks, Counts, FileRecord, FormatVersion, HostRecord, Manifest, ModelRecord, NoiseRecord, ProcessRecord,
-    ProgramRecord, RunStatus, Shard,
+    Clocks, Counts, FileRecord, FormatVersion, HostRecord, LagRecord, Manifest, ModelRecord, NoiseRecord,
+    ProcessRecord, ProgramRecord, RunStatus, Shard,
 };
 pub use metric::Metric;
 pub use plan::{Block, Cell, Plan, PlannedTrial};

@@ -157,11 +157,37 @@ pub struct ProcessRecord {
     pub startup_ns: Option<u64>,
     /// Largest resident memory in bytes.
     pub peak_rss_bytes: Option<u64>,
+    /// How late this process was as a client of each backend behind a wire.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub client_lag: BTreeMap<String, LagRecord>,
     /// Host on which it ran (runs merged from several hosts differ here).
     pub host: Option<String>,
     /// Why it ended before its block did (a signal, no memory, a full disk); absent when it ended well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+}
+
+/// How late a client was: from the arrival of bytes in the kernel to our stamp. Part of the error of every time that was
+/// measured over a wire.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LagRecord {
+    /// Reads with a stamp of the kernel.
+    pub stamped: u64,
+    /// Reads without one.
+    pub unstamped: u64,
+    /// Reads whose kernel stamp lies after ours: the wall clock was moved.
+    pub impossible: u64,
+    /// Median in nanoseconds.
+    pub p50_ns: Option<u64>,
+    /// 99th percentile in nanoseconds, where the reads certify one.
+    pub p99_ns: Option<u64>,
+    /// Largest in nanoseconds.
+    pub max_ns: Option<u64>,
+    /// Wall clock minus the process's monotonic clock in nanoseconds.
+    pub offset_ns: i64,
+    /// How wrong that offset may be in nanoseconds.
+    pub offset_error_ns: u64,
 }
 
 /// A file that the run depends on.

@@ -95,6 +95,10 @@ pub struct Lane {
     /// Prompt tokens that a prefix cache answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u32>,
+    /// Prompt tokens of the nonce that the prompt began with, so that no prefix cache could answer it; they are part of
+    /// `prompt_tokens`. Absent without a nonce, and where its length could not be found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce_tokens: Option<u32>,
     /// Tokens generated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generated: Option<u32>,
@@ -151,7 +155,8 @@ pub enum Flag {
     HostNoise,
     /// Fewer tokens came than the budget asked for.
     ShortGeneration,
-    /// A prefix cache answered part of the prompt.
+    /// A prefix cache answered part of the prompt: the backend says so, or it read the prompt ten times faster than at
+    /// the shape's first use in this process.
     CachedPrompt,
     /// The prompt's token count is not the scenario's.
     PromptLength,

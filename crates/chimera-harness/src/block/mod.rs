@@ -2,12 +2,13 @@
 //! a [`Clock`] alone, so a simulated block runs the same code on virtual time.
 
 mod generation;
+mod length;
 mod prompt;
 mod record;
 mod resident;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
@@ -16,13 +17,13 @@ use std::{
 };
 
 use chimera_core::{Batch, Clock, ClockSource, Request};
-use chimera_records::{Block, Cell, Factors, First, Outcome, Plan, PlannedTrial, Settings, Trial, TrialRole};
+use chimera_records::{Block, Cell, First, Outcome, Plan, PlannedTrial, Settings, Trial, TrialRole};
 use chimera_telemetry::HostProbe;
 
 pub(crate) use self::generation::{End, Scratch, drive};
 use self::{
-    prompt::Prepared,
-    record::{Recorded, trial_end},
+    prompt::{Prepared, Salt},
+    record::{Known, Recorded, trial_end},
     resident::{Obstacle, Residents},
 };
 use crate::{BlockEnd, Cancel, HarnessError, Progress, Registry, Sink, host::trial_noise};
@@ -140,6 +141,8 @@ struct Used<'a> {
     process: bool,
     models: BTreeSet<(&'a str, &'a str)>,
     shapes: BTreeSet<Shape<'a>>,
+    /// What a server took to read a shape's prompt at its first use.
+    prefills: BTreeMap<Shape<'a>, u64>,
 }
 
 impl<'a> Used<'a> {
@@ -155,6 +158,16 @@ impl<'a> Used<'a> {
             firsts.push(First::Shape);
         }
         firsts
+    }
+
+    fn first_prefill(&self, cell: &Cell) -> Option<u64> {
+        self.prefills.get(&shape(cell)).copied()
+    }
+
+    fn prefilled(&mut self, cell: &'a Cell, trial: &Trial) {
+        if let Some(nanos) = trial.lanes.first().and_then(record::server_prefill) {
+            self.prefills.entry(shape(cell)).or_insert(nanos);
+        }
     }
 
     fn note(&mut self, cell: &'a Cell) {
@@ -222,7 +235,8 @@ impl<'a> Runner<'a> {
         let limits = Bounds { clock: run.clock, timeout: self.timeout, cancel: run.cancel };
         let ready = self.residents.ready(&run, cell, &limits, &mut trial.load_ns, progress).await?;
         trial.stamps = ready.capabilities.stamps;
-        let batch = batch(&run, cell, &trial.factors, ready.prompt, ready.capabilities)?;
+        let batch = batch(&run, cell, trial, ready.prompt, ready.capabilities)?;
+        let nonce_tokens = ready.prompt.nonce_tokens();
         fits_context(ready.session.model().context, ready.prompt.expected, trial.factors.budget)?;
 
         limits.within(ready.session.idle()).await.map_err(|obstacle| obstacle.during("waiting for rest"))?;
@@ -248,7 +262,15 @@ impl<'a> Runner<'a> {
         };
         trial.flags = record::host_flags(trial.host, &run.settings.design.limits);
         match trial.outcome {
-            Outcome::Completed => self.scratch.finish(recorded, ready.prompt.expected),
+            Outcome::Completed => {
+                let known = Known {
+                    prompt: ready.prompt.expected,
+                    nonce: nonce_tokens,
+                    first_prefill: self.used.first_prefill(cell),
+                };
+                self.scratch.finish(recorded, &known);
+                self.used.prefilled(cell, &recorded.trial);
+            }
             Outcome::Cancelled => {
                 let rest = Bounds { timeout: IDLE_AFTER_CANCEL, cancel: &Cancel::new(), ..limits };
                 // It is the last trial of this process: rest is a courtesy to a server, not a condition.
@@ -265,14 +287,26 @@ fn wall(run: &BlockRun<'_>) -> u64 {
     run.origin_unix_ms.saturating_add(run.clock.now().0 / 1_000_000)
 }
 
+fn salt<'a>(run: &BlockRun<'_>, cell: &'a Cell, trial: u32, lane: u32) -> Salt<'a> {
+    Salt {
+        origin_unix_ms: run.origin_unix_ms,
+        backend: &cell.backend,
+        block: run.block.index,
+        attempt: run.attempt,
+        trial,
+        lane,
+    }
+}
+
 /// The lanes of a trial. All lanes ask for the same, with seeds of their own.
 fn batch(
     run: &BlockRun<'_>,
     cell: &Cell,
-    factors: &Factors,
+    trial: &Trial,
     prompt: &Prepared,
     capabilities: &chimera_core::Capabilities,
 ) -> Result<Batch, Obstacle> {
+    let factors = &trial.factors;
     let most = capabilities.max_batch.unwrap_or(1);
     if cell.batch > most {
         return Err(Obstacle::skip(format!(
@@ -285,7 +319,7 @@ fn batch(
     }
     let design = &run.settings.design;
     let lanes = (0..cell.batch).map(|lane| Request {
-        prompt: prompt.prompt.clone(),
+        prompt: prompt.prompt(salt(run, cell, trial.id, lane)),
         max_tokens: factors.budget,
         seed: design.seed.wrapping_add(u64::from(lane)),
         ignore_eos: capabilities.exact_budget,

@@ -18,9 +18,33 @@ pub(super) struct Recorded {
     pub stamps: Vec<TokenStamps>,
 }
 
+/// What is known of a trial beside what its generation showed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    /// Tokens that the prompt should have.
+    pub prompt: Option<u32>,
+    /// Tokens of its nonce.
+    pub nonce: Option<u32>,
+    /// Nanoseconds that the server took to read a prompt of this shape when it first did so for this process.
+    pub first_prefill: Option<u64>,
+}
+
+/// A prompt that is read this many times faster than at its first use was not read. Warming up makes a server faster by
+/// less, and a cached prompt of any length by more.
+const CACHED_SPEEDUP: u64 = 10;
+
+/// Prompts of fewer tokens are read too quickly for such a judgement: their first use is mostly overhead.
+const CACHED_FLOOR: u32 = 32;
+
+/// What a server says that it took to read a lane's prompt.
+pub(super) fn server_prefill(lane: &Lane) -> Option<u64> {
+    let mut timings = lane.timings.iter();
+    timings.find(|t| t.phase == Phase::Prefill && t.source == ClockSource::Server).map(|t| t.nanos)
+}
+
 impl Scratch {
     /// Fills in the lanes of a completed trial.
-    pub(super) fn finish(&mut self, recorded: &mut Recorded, expected: Option<u32>) {
+    pub(super) fn finish(&mut self, recorded: &mut Recorded, known: &Known) {
         let trial = &mut recorded.trial;
         let (flags, budget) = (&mut trial.flags, trial.factors.budget);
         let mut raise = |flag: Flag, when: bool| {
@@ -29,10 +53,15 @@ impl Scratch {
             }
         };
         for (index, scratch) in (0_u32..).zip(&mut self.lanes) {
-            let lane = scratch.lane();
+            let mut lane = scratch.lane();
+            lane.nonce_tokens = known.nonce;
             raise(Flag::ShortGeneration, lane.generated.is_some_and(|n| n < budget));
             raise(Flag::CachedPrompt, lane.cached_tokens.is_some_and(|n| n > 0));
-            let length = lane.prompt_tokens.zip(expected);
+            let long = lane.prompt_tokens.is_some_and(|n| n >= CACHED_FLOOR);
+            let prefills = server_prefill(&lane).zip(known.first_prefill);
+            let jump = prefills.is_some_and(|(now, first)| now.saturating_mul(CACHED_SPEEDUP) < first);
+            raise(Flag::CachedPrompt, long && jump);
+            let length = lane.prompt_tokens.zip(known.prompt);
             raise(Flag::PromptLength, length.is_some_and(|(found, wanted)| found != wanted));
             raise(Flag::ImplausibleServerTiming, is_implausible(&lane));
             if let Some(stamps) = scratch.token_stamps(trial.id, trial.attempt, index) {

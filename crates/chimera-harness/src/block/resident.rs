@@ -118,7 +118,12 @@ impl<'a> Residents<'a> {
             let made = match run.settings.design.scenario(scenario) {
                 None => Err(Obstacle::skip(format!("the design has no scenario `{scenario}`"))),
                 Some(entry) => bounds
-                    .within(prepare(entry, &*model.session, &backend.capabilities))
+                    .within(prepare(
+                        entry,
+                        &*model.session,
+                        &backend.capabilities,
+                        super::salt(run, cell, 0, 0),
+                    ))
                     .await
                     .and_then(|made| made.map_err(|error| Obstacle::of(&error)))
                     .map_err(|obstacle| obstacle.during("preparing the prompt")),

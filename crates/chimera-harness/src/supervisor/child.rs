@@ -116,5 +116,11 @@ pub(super) fn run_job(
         host,
         cancel,
     };
-    futures_executor::block_on(run_block(block, &mut writer, report))
+    // The executor that also serves the sockets of this thread: what comes over a wire is stamped without a detour through
+    // another thread.
+    let end = async_io::block_on(run_block(block, &mut writer, report))?;
+    for (backend, lag) in registry.client_lag() {
+        report(Progress::ClientLag { backend, lag });
+    }
+    Ok(end)
 }

@@ -8,7 +8,10 @@ mod launcher;
 mod ledger;
 mod process;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use chimera_records::{
     Block, Counts, NoiseRecord, Plan, ProcessRecord, RunDir, RunError, RunLock, RunStatus, Settings, Tally,
@@ -221,6 +224,7 @@ impl Supervisor {
             started_unix_ms: unix_ms(),
             startup_ns: None,
             peak_rss_bytes: None,
+            client_lag: BTreeMap::new(),
             host: self.host.as_ref().and_then(|probe| probe.describe().name),
             failure: None,
         };
@@ -235,6 +239,7 @@ impl Supervisor {
         });
         let mut startup_ns = None;
         let mut peak_rss_bytes = None;
+        let mut client_lag = BTreeMap::new();
         let tally = &mut self.tally;
         let mut seen = |message: Progress| {
             match &message {
@@ -242,6 +247,7 @@ impl Supervisor {
                 Progress::TrialEnded(end) => {
                     tally.add_end(end.id, end.block, end.attempt, &end.outcome, end.flagged);
                 }
+                Progress::ClientLag { backend, lag } => drop(client_lag.insert(backend.clone(), lag.clone())),
                 Progress::BlockEnded { peak_rss_bytes: peak, .. } => {
                     peak_rss_bytes = *peak;
                     return; // The supervisor says itself how a block ended, once its process is gone.
@@ -272,6 +278,7 @@ impl Supervisor {
             if let Some(process) = manifest.processes.last_mut() {
                 process.startup_ns = startup_ns;
                 process.peak_rss_bytes = peak_rss_bytes;
+                process.client_lag = client_lag;
                 process.failure = failure;
             }
             manifest.counts = counts;

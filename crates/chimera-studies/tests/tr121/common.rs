@@ -39,6 +39,7 @@ pub(crate) fn run_blocks(profile: &str, blocks: Option<u32>, law: Law<'_>) -> Ru
     let mut processes = Vec::new();
     for block in &plan.blocks {
         processes.push(ProcessRecord {
+            client_lag: Default::default(),
             block: block.index,
             attempt: 1,
             threads: 2,
