@@ -212,14 +212,7 @@ impl Server {
             progress(step("already in the store", file.bytes));
         } else {
             progress(step("uploading", 0));
-            let path = file.path.clone();
-            let whole = blocking::unblock(move || std::fs::read(path)).await;
-            let whole = whole.map_err(|error| BackendError::ModelInvalid {
-                backend: self.teller.id.clone(),
-                model: model.to_owned(),
-                reason: format!("{}: {error}", file.path.display()),
-            })?;
-            self.ask(&Call::post(blob.as_str(), whole), &blob, model).await?;
+            self.ask(&Call::upload(blob.as_str(), &file.path, file.bytes), &blob, model).await?;
             progress(step("uploaded", file.bytes));
         }
         let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or("model.gguf");

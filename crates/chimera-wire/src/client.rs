@@ -3,7 +3,9 @@
 
 use std::{
     fmt,
+    fs::File,
     future::{Future, poll_fn},
+    path::PathBuf,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
@@ -14,11 +16,10 @@ use bytes::Bytes;
 use chimera_core::Clock;
 use futures_util::future::{Either, select};
 use http::{HeaderName, HeaderValue, Method, Request, header};
-use http_body_util::Full;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::{
-    Answer, AsyncIo, Body, Connector, Endpoint, Lag, LagMeter, Proxy, WireError, link::Link, proxy,
+    Answer, AsyncIo, Body, Connector, Endpoint, Lag, LagMeter, Proxy, WireError, link::Link, outgoing::Outgoing, proxy,
     stamped::Stamped, tls,
 };
 
@@ -55,18 +56,26 @@ pub struct Call {
     method: Method,
     path: String,
     body: Bytes,
+    /// A file and how many bytes of it are sent instead of `body`.
+    file: Option<(PathBuf, u64)>,
     accept: &'static str,
 }
 
 impl Call {
     /// Asks for something.
     pub fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: Bytes::new(), accept: "application/json" }
+        Self { method: Method::GET, path: path.into(), body: Bytes::new(), file: None, accept: "application/json" }
     }
 
     /// Sends JSON.
     pub fn post(path: impl Into<String>, json: impl Into<Bytes>) -> Self {
-        Self { method: Method::POST, path: path.into(), body: json.into(), accept: "application/json" }
+        Self { method: Method::POST, path: path.into(), body: json.into(), file: None, accept: "application/json" }
+    }
+
+    /// Sends the first `length` bytes of a file, which is opened when the request is sent and read while it goes out: memory
+    /// does not grow with it.
+    pub fn upload(path: impl Into<String>, file: impl Into<PathBuf>, length: u64) -> Self {
+        Self { file: Some((file.into(), length)), ..Self::post(path, Bytes::new()) }
     }
 
     /// Another method.
@@ -172,7 +181,7 @@ impl Pool {
         Link::open(stamped).await.map_err(|error| self.lost(&error))
     }
 
-    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, WireError> {
+    fn request(&self, call: &Call) -> Result<Request<Outgoing>, WireError> {
         let path = self.endpoint.path(&call.path);
         // A proxy that does not tunnel is told the whole address.
         let target = if self.proxy.is_some() && !self.endpoint.is_secure() {
@@ -188,13 +197,24 @@ impl Pool {
             .header(header::ACCEPT, call.accept)
             // What is compressed is not stamped token by token, and it can grow without end.
             .header(header::ACCEPT_ENCODING, "identity");
+        let body = match &call.file {
+            Some((path, length)) => {
+                request = request.header(header::CONTENT_TYPE, "application/octet-stream");
+                let file = File::open(path).map_err(|error| WireError::Lost {
+                    endpoint: self.name.clone(),
+                    reason: format!("{} cannot be sent: {error}", path.display()),
+                })?;
+                Outgoing::file(file, *length)
+            }
+            None => Outgoing::Whole(call.body.clone()),
+        };
         if !call.body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        request.body(Full::new(call.body.clone())).map_err(|error| WireError::Address {
+        request.body(body).map_err(|error| WireError::Address {
             address: format!("{}{}", self.name, call.path),
             reason: error.to_string(),
         })

@@ -19,6 +19,7 @@ mod error;
 mod framing;
 mod lag;
 mod link;
+mod outgoing;
 mod proxy;
 mod stamped;
 mod tls;

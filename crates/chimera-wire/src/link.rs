@@ -7,17 +7,18 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http1::{Connection, SendRequest};
 
-use crate::stamped::{SharedTape, Stamped};
+use crate::{
+    outgoing::Outgoing,
+    stamped::{SharedTape, Stamped},
+};
 
 /// A connection that can carry one request at a time.
 pub(crate) struct Link {
-    pub(crate) sender: SendRequest<Full<Bytes>>,
+    pub(crate) sender: SendRequest<Outgoing>,
     /// `None` when it has ended.
-    driver: Option<Connection<Stamped, Full<Bytes>>>,
+    driver: Option<Connection<Stamped, Outgoing>>,
     pub(crate) tape: SharedTape,
     /// Whether it carried a request before: the server may have closed it since.
     pub(crate) used: bool,

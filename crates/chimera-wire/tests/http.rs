@@ -321,3 +321,27 @@ fn without_kernel_stamps_reads_are_counted_as_unstamped() {
     assert_eq!((lag.stamped, lag.p50_ns), (0, None));
     assert!(lag.unstamped > 0);
 }
+
+#[test]
+fn a_file_is_sent_in_parts_and_a_short_one_is_noticed() {
+    let length = 3_000_000_usize;
+    let path = std::env::temp_dir().join(format!("chimera-wire-upload-{}", std::process::id()));
+    std::fs::write(&path, vec![b'x'; length]).unwrap();
+    let server = Server::start(|stream, _| {
+        stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").ok();
+    });
+    let (client, _) = server.client(Limits::default());
+    let send = |length: u64| async_io::block_on(client.send(&Call::upload("/blob", path.clone(), length)));
+    let status = send(length as u64).map(|answer| answer.status.as_u16());
+    let short = send(length as u64 + 1).map(|_| ());
+    std::fs::remove_file(&path).unwrap();
+    let gone = send(1).map(|_| ());
+    assert_eq!(status.unwrap(), 201);
+    let request = server.requests.lock().unwrap().first().unwrap().clone();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let head = head.to_ascii_lowercase();
+    assert!(head.contains(&format!("content-length: {length}")) && head.contains("octet-stream"), "{head}");
+    assert!(body.len() == length && body.bytes().all(|byte| byte == b'x'));
+    assert_eq!(short.unwrap_err().code(), "lost");
+    assert_eq!(gone.unwrap_err().code(), "lost");
+}
