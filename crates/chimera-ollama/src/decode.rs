@@ -217,6 +217,11 @@ impl Decoder {
             return Err(self.teller.protocol("the answer was cut off: it ended without `done`"));
         };
         let finished = self.finished(&end)?;
+        if self.chunks == 0 && finished.generated.is_some_and(|generated| generated > 0) {
+            // Tokens of which no whole character became: this line is the first that shows them.
+            let kind = EventKind::Chunk { text: String::new(), tokens: None, id: None };
+            events.push_back(Event { at, lane: 0, kind });
+        }
         events.push_back(Event { at, lane: 0, kind: EventKind::Finished(finished) });
         Ok(())
     }

@@ -136,6 +136,17 @@ fn a_cut_prompt_is_an_error() {
 }
 
 #[test]
+fn tokens_without_a_whole_character_are_not_lost() {
+    let events = read(&[r#"{"response":"","done":true,"done_reason":"length","eval_count":8}"#]).unwrap();
+    assert_eq!((events.len(), text(&events).as_str(), end(&events).generated), (2, "", Some(8)));
+    let mut law = chimera_core::Law::new(1);
+    law.see(&Ok(Event { at: Stamp(0), lane: 0, kind: EventKind::Sent })).unwrap();
+    for event in events {
+        law.see(&Ok(event)).unwrap();
+    }
+}
+
+#[test]
 fn a_last_line_needs_no_line_end_and_keeps_its_stamp() {
     let whole = format!("{}\n{END}", chunk("a"));
     let events = read_whole(whole.as_bytes(), &[5, whole.len() - 5 - 3], 8, 100).unwrap();
