@@ -257,7 +257,12 @@ mod tests {
         for asked in &bodies {
             let json = json_of(asked);
             assert_eq!(
-                (&json["model"], &json["keep_alive"], &json["options"]["num_ctx"], &json["options"]["num_thread"]),
+                (
+                    &json["model"],
+                    &json["keep_alive"],
+                    &json["options"]["num_ctx"],
+                    &json["options"]["num_thread"]
+                ),
                 (&json!("m"), &json!(-1), &json!(512), &json!(2)),
                 "{json}"
             );

@@ -387,8 +387,9 @@ impl OllamaBackend {
         info.vocabulary = facts.number("vocab_size");
         info.context = Some(window);
         let details = facts.details.as_ref();
-        info.quantisation =
-            details.and_then(|details| details.quantization_level.clone()).filter(|level| !level.is_empty());
+        info.quantisation = details.and_then(|details| details.quantization_level.clone());
+        // Some files do not say it, and a server says `unknown`.
+        info.quantisation = info.quantisation.filter(|level| !level.is_empty() && level != "unknown");
         info
     }
 }
@@ -415,9 +416,10 @@ impl InferenceBackend for OllamaBackend {
         let (availability, version) = match found {
             Ok(version) => (Availability::Ready, version),
             Err(reason) => {
-                let remedy = "start it with `ollama serve`, or set OLLAMA_HOST (and OLLAMA_API_KEY where a key is \
+                let remedy =
+                    "start it with `ollama serve`, or set OLLAMA_HOST (and OLLAMA_API_KEY where a key is \
                               wanted)"
-                    .to_owned();
+                        .to_owned();
                 (Availability::Unreachable { reason: format!("{endpoint}: {reason}"), remedy }, None)
             }
         };

@@ -17,6 +17,8 @@ use crate::refusal::{Teller, error_text};
 const LINE: usize = 1 << 20;
 /// Chunks beyond the budget: a parser of thoughts may cut a token's text in two.
 const SLACK: u64 = 64;
+/// Ollama ends an answer that says the same token more often than this, and does not say that it did.
+const REPEATS: u32 = 30;
 
 /// Text that is borrowed unless an escape forces a copy.
 #[derive(Debug, Deserialize)]
@@ -113,13 +115,25 @@ pub(crate) struct Decoder {
     teller: Teller,
     expected: Expected,
     chunks: u64,
+    /// The last chunk's text, and how often it came in a row after the first time.
+    said: String,
+    repeats: u32,
     end: Option<(Stamp, End)>,
     last: Stamp,
 }
 
 impl Decoder {
     pub(crate) fn new(teller: Teller, expected: Expected) -> Self {
-        Self { lines: Lines::new(LINE), teller, expected, chunks: 0, end: None, last: Stamp::default() }
+        Self {
+            lines: Lines::new(LINE),
+            teller,
+            expected,
+            chunks: 0,
+            said: String::new(),
+            repeats: 0,
+            end: None,
+            last: Stamp::default(),
+        }
     }
 
     /// Whether the end was seen.
@@ -151,7 +165,9 @@ impl Decoder {
             Err(_) if line.iter().all(u8::is_ascii_whitespace) => return Ok(()),
             Err(error) => {
                 let excerpt = String::from_utf8_lossy(line.get(..120).unwrap_or(line));
-                return Err(self.teller.protocol(format_args!("a line that is no answer ({error}): {excerpt}")));
+                return Err(self
+                    .teller
+                    .protocol(format_args!("a line that is no answer ({error}): {excerpt}")));
             }
         };
         if let Some(error) = &parsed.error {
@@ -181,6 +197,13 @@ impl Decoder {
                     "{} chunks for a budget of {asked} tokens: the server ignores it or never ends",
                     self.chunks
                 )));
+            }
+            if self.said == *text {
+                self.repeats += 1;
+            } else {
+                self.said.clear();
+                self.said.push_str(&text);
+                self.repeats = 0;
             }
             let kind = EventKind::Chunk { text: text.into_owned(), tokens: None, id: None };
             events.push_back(Event { at, lane: 0, kind });
@@ -214,6 +237,14 @@ impl Decoder {
             }
         }
         let Some((at, end)) = self.end.take() else {
+            if self.repeats >= REPEATS {
+                let reason = format!(
+                    "the server ended the answer without `done` after {} equal chunks in a row, as Ollama does with an \
+                     answer that repeats itself; ask for fewer tokens or sample otherwise",
+                    self.repeats + 1
+                );
+                return Err(BackendError::failed(&self.teller.id, reason));
+            }
             return Err(self.teller.protocol("the answer was cut off: it ended without `done`"));
         };
         let finished = self.finished(&end)?;
@@ -253,7 +284,9 @@ impl Decoder {
             None if generated.map_or(self.chunks, u64::from) >= u64::from(*budget) => FinishReason::Length,
             None => FinishReason::Stop,
             Some(other) => {
-                return Err(self.teller.protocol(format_args!("an answer that ended for the reason `{other}`")));
+                return Err(self
+                    .teller
+                    .protocol(format_args!("an answer that ended for the reason `{other}`")));
             }
         };
         let timings = PHASES.into_iter().zip(end.nanos).filter_map(|(phase, nanos)| {
@@ -273,7 +306,12 @@ impl Decoder {
 ///
 /// # Errors
 /// The same as of a generation.
-pub fn read_whole(bytes: &[u8], cuts: &[usize], budget: u32, window: u32) -> Result<Vec<Event>, BackendError> {
+pub fn read_whole(
+    bytes: &[u8],
+    cuts: &[usize],
+    budget: u32,
+    window: u32,
+) -> Result<Vec<Event>, BackendError> {
     let expected = Expected { budget, window, phases: PHASES.to_vec() };
     let mut decoder = Decoder::new(Teller::new(BackendId::new("ollama"), None), expected);
     let mut events = VecDeque::new();

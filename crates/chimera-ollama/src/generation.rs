@@ -105,8 +105,7 @@ impl Generation {
             return;
         }
         let decoder = Decoder::new(self.server.teller.clone(), self.expected.clone());
-        self.state =
-            State::Reading { body: Box::new(answer.body), decoder: Box::new(decoder), late: None };
+        self.state = State::Reading { body: Box::new(answer.body), decoder: Box::new(decoder), late: None };
     }
 
     /// Reads on. Ready when there is something to give out, or nothing more.

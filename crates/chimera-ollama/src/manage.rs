@@ -51,7 +51,12 @@ impl Server {
         answer.bytes(ANSWER).await.map_err(|error| self.wire(error))
     }
 
-    async fn json<T: DeserializeOwned>(&self, call: Call, path: &str, model: &str) -> Result<T, BackendError> {
+    async fn json<T: DeserializeOwned>(
+        &self,
+        call: Call,
+        path: &str,
+        model: &str,
+    ) -> Result<T, BackendError> {
         let body = self.bytes(&call, path, model).await?;
         serde_json::from_slice(&body).map_err(|error| {
             let excerpt = String::from_utf8_lossy(body.get(..120).unwrap_or(&body)).into_owned();
@@ -166,14 +171,19 @@ impl Server {
             while let Some(text) = line {
                 let step: Step = serde_json::from_slice(&text).map_err(|error| {
                     let excerpt = String::from_utf8_lossy(text.get(..120).unwrap_or(&text)).into_owned();
-                    self.teller.protocol(format_args!("{path}: a line that is no progress ({error}): {excerpt}"))
+                    self.teller
+                        .protocol(format_args!("{path}: a line that is no progress ({error}): {excerpt}"))
                 })?;
                 if let Some(error) = step.error {
                     return Err(self.teller.told(&error_text(&error)));
                 }
                 last.clone_from(&step.progress.status);
                 progress(step.progress);
-                line = if over { None } else { lines.next_line().map_err(|error| self.teller.protocol(error))? };
+                line = if over {
+                    None
+                } else {
+                    lines.next_line().map_err(|error| self.teller.protocol(error))?
+                };
             }
         }
         if last == "success" {
@@ -188,7 +198,8 @@ impl Server {
         model: &str,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), BackendError> {
-        self.long("/api/pull", json!({ "model": model, "name": model, "stream": true }), model, progress).await
+        self.long("/api/pull", json!({ "model": model, "name": model, "stream": true }), model, progress)
+            .await
     }
 
     /// Puts a file into the server's store, unless it is there, and makes a model of it.

@@ -57,8 +57,13 @@ impl Teller {
         let lower = message.to_ascii_lowercase();
         let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
         let said = self.shown(message);
-        if has(&["out of memory", "more system memory", "cudamalloc", "insufficient memory", "not enough memory"])
-        {
+        if has(&[
+            "out of memory",
+            "more system memory",
+            "cudamalloc",
+            "insufficient memory",
+            "not enough memory",
+        ]) {
             return BackendError::OutOfMemory { backend: self.id.clone(), reason: said };
         }
         if has(&["context length", "context size", "must be of type", "too long"]) {
@@ -143,8 +148,16 @@ mod tests {
             (401, r#"{"error":"unauthorized"}"#, "unavailable"),
             (403, "", "unavailable"),
             (429, "{}", "unavailable"),
-            (503, r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#, "unavailable"),
-            (500, r#"{"error":"model requires more system memory (9 GiB) than is available"}"#, "out-of-memory"),
+            (
+                503,
+                r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#,
+                "unavailable",
+            ),
+            (
+                500,
+                r#"{"error":"model requires more system memory (9 GiB) than is available"}"#,
+                "out-of-memory",
+            ),
             (500, r#"{"error":"option \"temperature\" must be of type float32"}"#, "invalid-request"),
             (500, r#"{"error":"the input length exceeds the context length"}"#, "invalid-request"),
             (500, r#"{"error":{"message":"boom"}}"#, "failed"),

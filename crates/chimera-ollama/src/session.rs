@@ -59,7 +59,10 @@ impl OllamaSession {
             lanes => {
                 return Err(BackendError::Unsupported {
                     backend: backend(),
-                    what: format!("batches ({} lanes): a server batches by itself what is asked at once", lanes.len()),
+                    what: format!(
+                        "batches ({} lanes): a server batches by itself what is asked at once",
+                        lanes.len()
+                    ),
                 });
             }
         };

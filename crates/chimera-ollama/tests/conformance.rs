@@ -54,7 +54,9 @@ fn broken(fixture: &Fixture, how: Breakage) -> Arc<dyn InferenceBackend> {
     let count = AtomicUsize::new(0);
     let chunk = r#"{"model":"m","created_at":"2026-11-25T02:27:47.9Z","response":" the","done":false}"#;
     let bytes = match how {
-        Breakage::Error => streamed(&[chunk, r#"{"error":"an unknown error was encountered while running the model"}"#]),
+        Breakage::Error => {
+            streamed(&[chunk, r#"{"error":"an unknown error was encountered while running the model"}"#])
+        }
         // The transfer ends as it should; only `done` is missing.
         _ => streamed(&[chunk, chunk]),
     };

@@ -25,7 +25,11 @@ fn live() -> Option<(OllamaBuilder, MutexGuard<'static, ()>)> {
     };
     let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let endpoint = Endpoint::parse(&url, 11434).unwrap();
-    Some((OllamaBackend::builder(endpoint, Arc::new(SystemClock::new())).keep_alive(Some(Duration::from_secs(60))), turn))
+    Some((
+        OllamaBackend::builder(endpoint, Arc::new(SystemClock::new()))
+            .keep_alive(Some(Duration::from_secs(60))),
+        turn,
+    ))
 }
 
 /// A small model of the Llama family, big enough that a prompt takes time to read.
@@ -62,7 +66,11 @@ async fn ask(session: &dyn Session, request: Request) -> Result<(String, Finishe
 }
 
 fn nanos(end: &Finished, phase: Phase) -> u64 {
-    end.timings.iter().find(|timing| timing.phase == phase).unwrap_or_else(|| panic!("no {phase:?}: {end:?}")).nanos
+    end.timings
+        .iter()
+        .find(|timing| timing.phase == phase)
+        .unwrap_or_else(|| panic!("no {phase:?}: {end:?}"))
+        .nanos
 }
 
 #[test]
@@ -142,12 +150,15 @@ fn a_cut_prompt_is_never_an_answer() {
         let error = ask(&*session, Request::text(" the city".repeat(300), 2)).await.unwrap_err();
         println!("{error}");
         assert_eq!(error.code(), "invalid-request");
-        let error = ask(&*session, Request::text(" the city".repeat(20), 400)).await.map(|(_, end)| end);
-        println!("an answer beyond the context: {error:?}");
-        match error {
-            Err(error) => assert_eq!(error.code(), "invalid-request"),
-            // It may end by itself before.
-            Ok(end) => assert!(end.prompt.unwrap() + end.generated.unwrap() <= 128, "{end:?}"),
+        // Answers that run beyond the context, end by themselves, or are ended by the server because they repeat themselves.
+        for words in ["the city", "a small town", "one two three"] {
+            match ask(&*session, Request::text(format!("{words} ").repeat(12), 400)).await {
+                Err(error) => {
+                    println!("{error}");
+                    assert!(matches!(error.code(), "invalid-request" | "failed"), "{error}");
+                }
+                Ok((_, end)) => assert!(end.prompt.unwrap() + end.generated.unwrap() <= 128, "{end:?}"),
+            }
         }
         ask(&*session, Request::text("The city", 2)).await.unwrap();
     });

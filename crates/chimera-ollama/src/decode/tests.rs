@@ -113,7 +113,7 @@ fn broken_answers_are_errors() {
     assert_eq!(code(&[r#"{"done":true,"eval_count":9}"#]), "protocol");
     let cut = read_whole(br#"{"response":"a","done":fal"#, &[], 8, 100).unwrap_err().to_string();
     assert!(cut.contains("middle of a line"), "{cut}");
-    let endless = chunk("a").repeat(1) + "\n";
+    let endless = chunk("a") + "\n";
     let endless = endless.repeat(2 * 8 + 65);
     let told = read_whole(endless.as_bytes(), &[], 8, 100).unwrap_err().to_string();
     assert!(told.contains("never ends"), "{told}");
@@ -122,10 +122,18 @@ fn broken_answers_are_errors() {
 }
 
 #[test]
+fn an_answer_that_was_ended_for_its_repetition_says_so() {
+    let same = chunk("a");
+    let answer =
+        |times: usize| read_whole(format!("{same}\n").repeat(times).as_bytes(), &[], 100, 1000).unwrap_err();
+    assert_eq!((answer(30).code(), answer(31).code()), ("protocol", "failed"));
+    assert!(answer(31).to_string().contains("repeats itself"));
+}
+
+#[test]
 fn a_cut_prompt_is_an_error() {
     let told = |prompt: u32, generated: u32| {
-        let line =
-            format!(r#"{{"done":true,"prompt_eval_count":{prompt},"eval_count":{generated}}}"#);
+        let line = format!(r#"{{"done":true,"prompt_eval_count":{prompt},"eval_count":{generated}}}"#);
         read(&[line.as_str()])
     };
     assert!(told(99, 1).is_ok());

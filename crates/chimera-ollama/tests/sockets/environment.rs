@@ -19,7 +19,9 @@ fn shown_in_a_child() {
 fn shown(variables: &[(&str, &str)]) -> String {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "environment::shown_in_a_child", "--nocapture"]);
-    for name in ["OLLAMA_HOST", "OLLAMA_API_KEY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy"] {
+    for name in
+        ["OLLAMA_HOST", "OLLAMA_API_KEY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy"]
+    {
         child.env_remove(name);
     }
     child.env("CHIMERA_OLLAMA_SHOW", "1").envs(variables.iter().copied());

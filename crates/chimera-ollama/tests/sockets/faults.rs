@@ -35,7 +35,11 @@ fn every_fault_has_its_code() {
     let huge = format!("{head}\r\n{}", "x".repeat(3 << 20));
     let endless = format!("{TOKEN}\n").repeat(500);
     let faults: Vec<(&str, Vec<u8>, &str)> = vec![
-        ("no such model", plain("404 Not Found", json, r#"{"error":"model 'm' not found"}"#), "model-not-found"),
+        (
+            "no such model",
+            plain("404 Not Found", json, r#"{"error":"model 'm' not found"}"#),
+            "model-not-found",
+        ),
         ("a wrong key", plain("401 Unauthorized", json, r#"{"error":"unauthorized"}"#), "unavailable"),
         ("busy", plain("503 Service Unavailable", json, r#"{"error":"server busy"}"#), "unavailable"),
         ("too many", plain("429 Too Many Requests", "text/html", "slow down"), "unavailable"),
@@ -44,7 +48,11 @@ fn every_fault_has_its_code() {
         ("a failure", plain("500 Oops", json, r#"{"error":"boom"}"#), "failed"),
         ("a page", plain("200 OK", "text/html", "<html>hello</html>"), "protocol"),
         ("events", plain("200 OK", "text/event-stream", "data: {}\n\n"), "protocol"),
-        ("a redirect", b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\nContent-Length: 0\r\n\r\n".to_vec(), "protocol"),
+        (
+            "a redirect",
+            b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            "protocol",
+        ),
         ("no HTTP", b"SSH-2.0-OpenSSH\r\n".to_vec(), "protocol"),
         ("nothing", Vec::new(), "failed"),
         ("an empty answer", streamed(&[]), "protocol"),
@@ -72,7 +80,10 @@ fn every_fault_has_its_code() {
 #[test]
 fn an_end_said_twice_is_one_end() {
     let said = outcome(streamed(&[TOKEN, END, r#"{"response":"","done":true}"#])).unwrap();
-    assert_eq!((said.text.as_str(), said.end.generated, said.end.reason), (" the", Some(1), FinishReason::Stop));
+    assert_eq!(
+        (said.text.as_str(), said.end.generated, said.end.reason),
+        (" the", Some(1), FinishReason::Stop)
+    );
 }
 
 #[test]
@@ -124,7 +135,11 @@ fn a_dropped_stream_closes_the_connection_and_idle_waits_for_a_free_slot() {
     block_on(async {
         let session = load(&server.builder().build().unwrap()).await.unwrap();
         session.idle().await;
-        assert_eq!(server.lines().iter().filter(|line| line.contains("generate")).count(), 1, "only the load");
+        assert_eq!(
+            server.lines().iter().filter(|line| line.contains("generate")).count(),
+            1,
+            "only the load"
+        );
         drop(session.generate(Request::text("never polled", 8).into()));
         let mut stream = session.generate(Request::text("x", 8).into());
         while let Some(event) = stream.next().await {
@@ -135,7 +150,8 @@ fn a_dropped_stream_closes_the_connection_and_idle_waits_for_a_free_slot() {
         drop(stream);
         session.idle().await;
         session.idle().await;
-        let asked: Vec<_> = server.asked.lock().unwrap().iter().filter(|asked| asked.is_generation()).cloned().collect();
+        let asked: Vec<_> =
+            server.asked.lock().unwrap().iter().filter(|asked| asked.is_generation()).cloned().collect();
         assert_eq!(asked.len(), 2, "the generation and one token to see that the server is free");
         assert_eq!(asked[1].json()["options"]["num_predict"], 1);
         assert_eq!(asked[1].json()["options"]["num_ctx"], asked[0].json()["options"]["num_ctx"]);
@@ -180,7 +196,10 @@ fn a_key_is_sent_and_never_shown() {
         if request.is("POST /api/generate") && request.is_generation() {
             write(stream, &answer);
         } else if request.is("DELETE") {
-            write(stream, &plain("500 Oops", "text/plain", &format!("{} {}", request.head, "x".repeat(9_000))));
+            write(
+                stream,
+                &plain("500 Oops", "text/plain", &format!("{} {}", request.head, "x".repeat(9_000))),
+            );
         } else {
             loading(request, stream);
         }
@@ -211,7 +230,14 @@ fn a_probe_says_what_is_wrong_and_what_mends_it() {
     let nobody = Scripted { address: absent, asked: std::sync::Arc::default() };
     let page = Scripted::start(|_, stream| write(stream, &plain("200 OK", "text/html", "<html>")));
     let old = Scripted::start(|request, stream| {
-        write(stream, &wire(if request.is("GET / ") || request.line == "GET /" { "root" } else { "error-unknown-path" }));
+        write(
+            stream,
+            &wire(if request.is("GET / ") || request.line == "GET /" {
+                "root"
+            } else {
+                "error-unknown-path"
+            }),
+        );
     });
     let new = Scripted::start(loading);
     block_on(async {

@@ -59,7 +59,11 @@ fn a_file_becomes_a_model_whose_name_says_which_file_it_is() {
         assert_ne!(names[0], names[1]);
         assert!(names[0].as_str().unwrap().starts_with("tiny-1-"), "{names:?}");
         let lines = server.lines();
-        assert_eq!(lines.iter().filter(|line| line.starts_with("POST /api/blobs/sha256:")).count(), 2, "{lines:?}");
+        assert_eq!(
+            lines.iter().filter(|line| line.starts_with("POST /api/blobs/sha256:")).count(),
+            2,
+            "{lines:?}"
+        );
         assert_eq!(lines.iter().filter(|line| *line == "POST /api/create").count(), 2);
     });
     let asked = server.asked.lock().unwrap();
@@ -112,7 +116,10 @@ fn a_file_that_the_server_cannot_use_is_an_invalid_model() {
             Err(error) => error,
         };
         assert_eq!(error.code(), "model-invalid");
-        assert!(error.to_string().contains("unexpected EOF") && error.to_string().contains("broken.gguf"), "{error}");
+        assert!(
+            error.to_string().contains("unexpected EOF") && error.to_string().contains("broken.gguf"),
+            "{error}"
+        );
     });
     assert!(server.lines().iter().all(|line| !line.starts_with("POST /api/blobs")), "it was there already");
 }
@@ -134,7 +141,11 @@ fn the_same_options_go_with_every_request() {
     let asked = server.asked.lock().unwrap();
     let all: Vec<_> = asked.iter().filter(|asked| asked.is("POST /api/generate")).map(Asked::json).collect();
     let held = |json: &serde_json::Value| {
-        (json["options"]["num_ctx"].clone(), json["options"]["num_thread"].clone(), json["keep_alive"].clone())
+        (
+            json["options"]["num_ctx"].clone(),
+            json["options"]["num_thread"].clone(),
+            json["keep_alive"].clone(),
+        )
     };
     assert_eq!(all.len(), 5);
     for json in &all[..3] {
@@ -151,9 +162,17 @@ fn an_old_server_that_lacks_half_of_it_still_works() {
     let server = Scripted::start(|request, stream| {
         let json = "application/json";
         match request.line.as_str() {
-            "POST /api/show" => write(stream, &plain("200 OK", json, r#"{"modelfile":"FROM x","template":"{{ .Prompt }}"}"#)),
+            "POST /api/show" => {
+                write(stream, &plain("200 OK", json, r#"{"modelfile":"FROM x","template":"{{ .Prompt }}"}"#))
+            }
             "POST /api/generate" if request.is_generation() => {
-                write(stream, &streamed(&[r#"{"response":"a","done":false}"#, r#"{"done":true,"eval_count":1,"eval_duration":5}"#]));
+                write(
+                    stream,
+                    &streamed(&[
+                        r#"{"response":"a","done":false}"#,
+                        r#"{"done":true,"eval_count":1,"eval_duration":5}"#,
+                    ]),
+                );
             }
             "POST /api/generate" => write(stream, &plain("200 OK", json, r#"{"done":true}"#)),
             _ => write(stream, &wire("error-unknown-path")),

@@ -3,7 +3,9 @@
 use std::{thread, time::Duration};
 
 use async_io::block_on;
-use chimera_core::{BackendError, BackendId, FinishReason, InferenceBackend, Message, Phase, Prompt, Request, Role};
+use chimera_core::{
+    BackendError, BackendId, FinishReason, InferenceBackend, Message, Phase, Prompt, Request, Role,
+};
 use futures_util::StreamExt;
 use proptest::{prelude::*, test_runner::TestRunner};
 
@@ -12,7 +14,7 @@ use crate::support::*;
 /// Text, chunks, prompt tokens, generated tokens, reason; or the code of an error.
 type Expected = Result<(&'static str, usize, Option<u32>, Option<u32>, FinishReason), &'static str>;
 
-use FinishReason::{Length, Stop};
+use FinishReason::Length;
 
 const GENERATIONS: &[(&str, Expected)] = &[
     ("generate-raw-stream-cold", Ok((", the city of", 4, Some(4), Some(4), Length))),
@@ -108,7 +110,8 @@ fn recorded_answers_mean_the_same_whole_and_byte_by_byte() {
 
 #[test]
 fn recorded_answers_mean_the_same_in_random_pieces() {
-    let mut runner = TestRunner::new(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() });
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() });
     let strategy = (0..GENERATIONS.len(), prop::collection::vec(0_usize..1_200, 0..12));
     runner
         .run(&strategy, |(index, mut cuts)| {

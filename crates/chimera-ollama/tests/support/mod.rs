@@ -9,8 +9,8 @@ use std::{
 };
 
 use chimera_core::{
-    BackendError, Batch, Event, EventKind, Finished, InferenceBackend, LoadOptions, ModelRef, Result, Session,
-    StreamError, SystemClock,
+    BackendError, Batch, Event, EventKind, Finished, InferenceBackend, LoadOptions, ModelRef, Result,
+    Session, StreamError, SystemClock,
 };
 use chimera_ollama::{OllamaBackend, OllamaBuilder};
 use chimera_wire::Endpoint;
@@ -74,9 +74,11 @@ impl Scripted {
 
     /// A server whose model loads as a real one does, and whose generations are answered by `script`.
     pub(crate) fn generating(script: impl Fn(&Asked, &mut TcpStream) + Send + Sync + 'static) -> Self {
-        Self::start(move |request, stream| {
-            if request.is_generation() { script(request, stream) } else { loading(request, stream) }
-        })
+        Self::start(
+            move |request, stream| {
+                if request.is_generation() { script(request, stream) } else { loading(request, stream) }
+            },
+        )
     }
 
     /// The same, all generations answered by one wire.
