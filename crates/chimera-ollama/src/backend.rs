@@ -394,6 +394,21 @@ impl OllamaBackend {
     }
 }
 
+/// A server's failure to load a model that it has is the model's.
+fn unusable(error: BackendError, model: &str) -> BackendError {
+    match error {
+        BackendError::Failed { backend, source } => {
+            let reason = source.to_string();
+            let signs = ["unable to load model", "runner process", "unsupported model", "invalid file magic"];
+            if signs.iter().any(|sign| reason.contains(sign)) {
+                return BackendError::ModelInvalid { backend, model: model.to_owned(), reason };
+            }
+            BackendError::Failed { backend, source }
+        }
+        other => other,
+    }
+}
+
 #[async_trait]
 impl InferenceBackend for OllamaBackend {
     fn id(&self) -> &BackendId {
@@ -449,7 +464,10 @@ impl InferenceBackend for OllamaBackend {
             templated: self.templated,
         };
         let asked = held.loading(&self.server.teller.id)?;
-        self.server.once(asked.path, asked.json, &name).await?;
+        self.server
+            .once(asked.path, asked.json, &name)
+            .await
+            .map_err(|error| unusable(error, &model.name))?;
         // A server may give less than was asked, never more of it than the model has.
         let resident = self.server.resident(&name).await;
         let told = resident.as_ref().and_then(|resident| resident.context_length).filter(|told| *told > 0);

@@ -129,7 +129,7 @@ impl Generation {
                 }
             }
             Some(Err(error)) => {
-                let error = error.into_backend(&self.server.teller.id);
+                let error = self.server.teller.wire(error);
                 self.fail(self.now(), error);
             }
             None => {
@@ -165,7 +165,7 @@ impl Stream for Generation {
                 State::Asking(asking) => match ready!(asking.as_mut().poll(cx)) {
                     Ok(answer) => this.begun(answer),
                     Err(error) => {
-                        let error = error.into_backend(&this.server.teller.id);
+                        let error = this.server.teller.wire(error);
                         this.fail(this.now(), error);
                     }
                 },

@@ -9,6 +9,10 @@
 //! A server cuts a prompt that does not fit without a word. It is asked not to (`truncate: false`), and where it does,
 //! its own counts give it away: the lane ends with [`chimera_core::BackendError::InvalidRequest`].
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod api;
 mod ask;
 mod backend;

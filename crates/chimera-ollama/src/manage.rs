@@ -32,7 +32,7 @@ pub(crate) struct Server {
 
 impl Server {
     fn wire(&self, error: chimera_wire::WireError) -> BackendError {
-        error.into_backend(&self.teller.id)
+        self.teller.wire(error)
     }
 
     /// Asks; any status but a good one is an error.

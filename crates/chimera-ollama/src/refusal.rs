@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chimera_core::{BackendError, BackendId};
+use chimera_wire::WireError;
 use serde_json::Value;
 
 /// Characters of somebody else's text that are shown.
@@ -50,6 +51,16 @@ impl Teller {
 
     pub(crate) fn unavailable(&self, reason: impl fmt::Display) -> BackendError {
         BackendError::Unavailable { backend: self.id.clone(), reason: reason.to_string() }
+    }
+
+    /// A failure of the wire, with what mends it where somebody can.
+    pub(crate) fn wire(&self, error: WireError) -> BackendError {
+        match error {
+            WireError::Connect { .. } => {
+                self.unavailable(format!("{error} (start it with `ollama serve`, or set OLLAMA_HOST)"))
+            }
+            other => other.into_backend(&self.id),
+        }
     }
 
     /// An error that a server reports in words alone, as it does in the middle of a stream.

@@ -1,6 +1,6 @@
 //! The suite against our own server over the simulator, through sockets and on the machine's clock. Broken answers come
 //! from a socket that replays what real servers and proxies say when they break.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 #[expect(dead_code, reason = "this suite takes a part of it")]
 mod support;

@@ -1,6 +1,6 @@
 //! The suite against a real server, where `CHIMERA_OLLAMA_URL` names one; without it every scenario is skipped with that
 //! reason. One server has one slot: run it with one test thread, or the scenarios wait for each other.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::{
     path::PathBuf,

@@ -1,5 +1,11 @@
 //! A real server, where `CHIMERA_OLLAMA_URL` names one: what it does beside what this adapter says that it does. Models are
 //! made from generated files, so nothing is fetched. Tests take turns: a server has one slot.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock},

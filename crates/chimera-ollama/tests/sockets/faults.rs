@@ -2,7 +2,7 @@
 
 use std::{
     io::Read,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -167,14 +167,23 @@ fn a_dropped_stream_closes_the_connection_and_idle_waits_for_a_free_slot() {
 
 #[test]
 fn batches_are_refused_and_a_closed_session_stays_closed() {
-    let server = Scripted::replaying(streamed(&[TOKEN, END]));
+    let gone = AtomicBool::new(false);
+    let server = Scripted::start(move |request, stream| {
+        if request.json()["keep_alive"] == 0 {
+            gone.store(true, Ordering::SeqCst);
+        }
+        match request.line.as_str() {
+            "GET /api/ps" if gone.load(Ordering::SeqCst) => write(stream, &wire("ps-empty")),
+            _ if request.is_generation() => write(stream, &streamed(&[TOKEN, END])),
+            _ => loading(request, stream),
+        }
+    });
     block_on(async {
         let session = load(&server.builder().build().unwrap()).await.unwrap();
         let code = |error: chimera_core::BackendError| error.code();
         assert_eq!(read(&*session, Batch(Vec::new())).await.map_err(code), Err("invalid-request"));
         let two = Batch(vec![Request::text("x", 1), Request::text("x", 1)]);
         assert_eq!(first_error(&*session, two).await, "unsupported");
-        // The server forgets the model at once here: its list of resident ones is answered by an empty one.
         session.unload().await.unwrap();
         session.unload().await.unwrap();
         assert_eq!(read(&*session, Request::text("x", 1)).await.map_err(code), Err("closed"));
@@ -246,6 +255,13 @@ fn a_probe_says_what_is_wrong_and_what_mends_it() {
             let (reason, remedy) = probe.availability.obstacle().unwrap();
             assert!(reason.contains("127.0.0.1") && remedy.contains("ollama serve"), "{reason} {remedy}");
         }
+        // A load says the same.
+        let error = match load(&nobody.builder().build().unwrap()).await {
+            Ok(_) => panic!("a model of nobody is loaded"),
+            Err(error) => error,
+        };
+        assert_eq!(error.code(), "unavailable");
+        assert!(error.to_string().contains("ollama serve"), "{error}");
         let probe = old.builder().build().unwrap().probe().await.unwrap();
         assert!(probe.availability.is_ready() && probe.version.is_none(), "{probe:?}");
         let probe = new.builder().build().unwrap().probe().await.unwrap();

@@ -125,6 +125,23 @@ fn a_file_that_the_server_cannot_use_is_an_invalid_model() {
 }
 
 #[test]
+fn a_model_that_the_server_has_and_cannot_run_is_invalid() {
+    let server = Scripted::start(|request, stream| {
+        if request.is("POST /api/generate") {
+            let told = r#"{"error":"unable to load model: /models/blobs/sha256-00"}"#;
+            write(stream, &plain("500 Internal Server Error", "application/json", told));
+        } else {
+            loading(request, stream);
+        }
+    });
+    block_on(async {
+        let error = load(&server.builder().build().unwrap()).await.map(|_| ()).unwrap_err();
+        assert_eq!(error.code(), "model-invalid", "{error}");
+        assert!(error.to_string().contains("unable to load model"), "{error}");
+    });
+}
+
+#[test]
 fn the_same_options_go_with_every_request() {
     let server = Scripted::replaying(plain("200 OK", "application/json", END));
     block_on(async {

@@ -28,6 +28,8 @@ const GENERATIONS: &[(&str, Expected)] = &[
     ("chat-stream", Ok(("The phrase \"the", 4, Some(10), Some(4), Length))),
     ("generate-truncated-True", Err("invalid-request")),
     ("generate-output-beyond-num-ctx", Err("invalid-request")),
+    // One token 31 times, then the end of the body without `done`.
+    ("generate-repeats-itself", Err("failed")),
     ("generate-unknown", Err("model-not-found")),
     ("error-option-type", Err("invalid-request")),
     ("error-keep-alive", Err("invalid-request")),
@@ -52,7 +54,10 @@ fn window(name: &str) -> u32 {
 }
 
 fn request(name: &str) -> Request {
-    let budget = if name == "generate-output-beyond-num-ctx" { 200 } else { 8 };
+    let budget = match name {
+        "generate-output-beyond-num-ctx" | "generate-repeats-itself" => 200,
+        _ => 8,
+    };
     if name.starts_with("chat") {
         let chat = [Message { role: Role::User, content: "the".into() }];
         return Request::new(Prompt::Chat(chat.into()), budget);
