@@ -160,9 +160,11 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_protocols() {
-        let a = parse(Protocol::OllamaGenerate, r#"{"model":"m","prompt":"a b","options":{"num_predict":7}}"#);
+        let a =
+            parse(Protocol::OllamaGenerate, r#"{"model":"m","prompt":"a b","options":{"num_predict":7}}"#);
         assert_eq!((a.stream, a.limit, a.prompt_tokens, a.empty, a.unload), (true, Some(7), 3, false, false));
-        let a = parse(Protocol::OllamaGenerate, r#"{"model":"m","keep_alive":0,"options":{"num_predict":-1}}"#);
+        let a =
+            parse(Protocol::OllamaGenerate, r#"{"model":"m","keep_alive":0,"options":{"num_predict":-1}}"#);
         assert_eq!((a.limit, a.empty, a.unload), (None, true, true));
         let a = parse(
             Protocol::OpenAiChat,

@@ -30,8 +30,7 @@ pub(crate) fn rfc3339(at: SystemTime) -> String {
     let (secs, nanos) = (since.as_secs(), since.subsec_nanos());
     let (days, second) = (secs / 86_400 + 719_468, secs % 86_400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
@@ -99,8 +98,13 @@ impl Gzip {
 }
 
 fn stored(out: &mut Vec<u8>, block: &[u8], last: bool) {
-    let length = block.len() as u16;
     out.push(u8::from(last));
+    sized(out, block);
+}
+
+/// A stored block after its first three bits, from a whole byte on.
+fn sized(out: &mut Vec<u8>, block: &[u8]) {
+    let length = block.len() as u16;
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&(!length).to_le_bytes());
     out.extend_from_slice(block);
@@ -124,8 +128,10 @@ pub(super) fn gzip_bomb(head: &[u8], count: u32, tail: &[u8]) -> Vec<u8> {
         bits.code(0, 5); // Distance 1.
     }
     bits.code(0, 7); // End of block.
+    // The head of the next block begins at the next bit, and its length at the next byte.
+    bits.put(0b001, 3);
     bits.align();
-    stored(&mut out, tail, true);
+    sized(&mut out, tail);
     let x = std::iter::repeat_n(b'x', count as usize);
     let sum = crc(0, head.iter().copied().chain(x).chain(tail.iter().copied()));
     out.extend_from_slice(&sum.to_le_bytes());

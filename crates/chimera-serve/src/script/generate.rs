@@ -37,7 +37,9 @@ impl ScriptModel {
         };
         let maker = Generator { model: self, protocol, asked, count };
         match self.fault.as_ref().map(|fault| &fault.kind) {
-            Some(FaultKind::HttpError(status)) => maker.late(Answer::json(*status, &protocol.error(*status, FAULT))),
+            Some(FaultKind::HttpError(status)) => {
+                maker.late(Answer::json(*status, &protocol.error(*status, FAULT)))
+            }
             Some(FaultKind::WrongContentType) => maker.late(Answer::body(
                 200,
                 "text/html; charset=utf-8",
@@ -169,7 +171,8 @@ impl Generator<'_> {
                 FaultKind::Stall => body.at(due, Act::Stall),
                 FaultKind::Endless => {
                     // Unpaced, a turn is many lines, so that the server is faster than its clients.
-                    let (lines, every) = if tokens.gap.is_zero() { (256, tokens.gap) } else { (1, tokens.gap) };
+                    let (lines, every) =
+                        if tokens.gap.is_zero() { (256, tokens.gap) } else { (1, tokens.gap) };
                     let one = self.line(&frame, &tokens.text(at, at + 1), 1).bytes;
                     body.at(due, Act::Endless { bytes: one.repeat(lines), tokens: lines as u32, every });
                 }
@@ -223,7 +226,11 @@ impl Generator<'_> {
             FaultKind::Garbage => body.with(Act::write(*b"\xff\xfe\x00{]garbage\x80\n\n", 0)),
             FaultKind::TruncatedLine => body.with(Act::write(half, 0)),
             FaultKind::Endless => {
-                body.with(Act::Endless { bytes: vec![b' '; 1 << 14], tokens: 0, every: self.model.tokens.gap });
+                body.with(Act::Endless {
+                    bytes: vec![b' '; 1 << 14],
+                    tokens: 0,
+                    every: self.model.tokens.gap,
+                });
             }
             FaultKind::LongLine(_) => body.with(Act::write(whole, summary.tokens)),
             _ => {
@@ -267,7 +274,9 @@ fn gzip(mut answer: Answer) -> Answer {
         last = Some(i);
     }
     let end = packer.end();
-    if let Some(Act::Write { bytes, .. }) = last.and_then(|i| answer.steps.get_mut(i)).map(|step| &mut step.act) {
+    if let Some(Act::Write { bytes, .. }) =
+        last.and_then(|i| answer.steps.get_mut(i)).map(|step| &mut step.act)
+    {
         bytes.extend(end);
     }
     answer.header("content-encoding", "gzip")

@@ -35,7 +35,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use ask::{Asked, Protocol};
-pub use model::{Count, Counters, Durations, Fault, FaultKind, Lies, MAX_LINE, MAX_TOKENS, ScriptModel, Tokens};
+pub use model::{
+    Count, Counters, Durations, Fault, FaultKind, Lies, MAX_LINE, MAX_TOKENS, ScriptModel, Tokens,
+};
 pub use wire::{Summary, Times};
 
 pub(crate) use bytes::rfc3339;
@@ -101,7 +103,8 @@ impl Script {
     /// [`ScriptError::Parse`] when the text is not a script, [`ScriptError::Invalid`] when it cannot be played; both
     /// name the key.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
-        let parse = |path: String, reason: String| ScriptError::Parse { path, reason: reason.trim().to_owned() };
+        let parse =
+            |path: String, reason: String| ScriptError::Parse { path, reason: reason.trim().to_owned() };
         let reader =
             toml::Deserializer::parse(text).map_err(|error| parse(".".to_owned(), error.to_string()))?;
         let script: Self = serde_path_to_error::deserialize(reader)

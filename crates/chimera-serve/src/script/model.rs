@@ -343,11 +343,7 @@ impl FaultKind {
     pub fn is_whole(&self) -> bool {
         matches!(
             self,
-            Self::HttpError(_)
-                | Self::WrongContentType
-                | Self::Redirect(_)
-                | Self::Gzip
-                | Self::GzipBomb(_)
+            Self::HttpError(_) | Self::WrongContentType | Self::Redirect(_) | Self::Gzip | Self::GzipBomb(_)
         )
     }
 }

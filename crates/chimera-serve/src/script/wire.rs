@@ -17,10 +17,9 @@ pub(super) fn frame(protocol: Protocol, model: &str, created: &(String, u64)) ->
     let (date, unix) = created;
     // Names of models need no escapes: `ScriptModel::check`.
     let (before, after) = match protocol {
-        Protocol::OllamaGenerate => (
-            format!(r#"{{"model":"{model}","created_at":"{date}","response":""#),
-            "\",\"done\":false}\n",
-        ),
+        Protocol::OllamaGenerate => {
+            (format!(r#"{{"model":"{model}","created_at":"{date}","response":""#), "\",\"done\":false}\n")
+        }
         Protocol::OllamaChat => (
             format!(
                 r#"{{"model":"{model}","created_at":"{date}","message":{{"role":"assistant","content":""#

@@ -96,20 +96,22 @@ pub(super) fn compile(answer: &Answer, asks: Asks, fault: Option<String>) -> Pre
         let after = u64::try_from(step.after.as_nanos()).unwrap_or(u64::MAX);
         c.due = c.due.saturating_add(after);
         let apart = after > 0;
-        let body = matches!(step.act, Act::Write { .. } | Act::Lines { .. } | Act::Summary(_) | Act::Endless { .. });
+        let body =
+            matches!(step.act, Act::Write { .. } | Act::Lines { .. } | Act::Summary(_) | Act::Endless { .. });
         if !headed && (body || matches!(step.act, Act::Head | Act::End)) {
             c.piece(Lead::Head);
             headed = true;
         } else if apart && body {
             c.piece(Lead::None);
         }
-        if asks.head_only {
-            if let Act::Write { bytes, .. } = &step.act {
-                length += bytes.len();
-            }
-            if body {
-                continue;
-            }
+        if asks.head_only && body {
+            length += match &step.act {
+                Act::Write { bytes, .. } => bytes.len(),
+                Act::Lines { lines } => lines.iter().map(|line| line.bytes.len()).sum(),
+                Act::Summary(summary) => summary.render(&summary.scheduled).len(),
+                _ => 0,
+            };
+            continue;
         }
         match &step.act {
             Act::Head => {}
@@ -160,7 +162,8 @@ fn head(answer: &Answer, framing: Framing, length: usize, closes: bool) -> Vec<u
     if framing == Framing::Raw {
         return Vec::new();
     }
-    let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
+    let reason =
+        http::StatusCode::from_u16(answer.status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", answer.status);
     for (name, value) in &answer.headers {
         // Writing to a string cannot fail.

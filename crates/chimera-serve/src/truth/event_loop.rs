@@ -142,9 +142,7 @@ impl EventLoop {
         let mut due = Vec::new();
         while !self.shared.stop.load(Ordering::Acquire) {
             let wait = match self.heap.peek() {
-                Some(Reverse((at, ..))) => {
-                    self.timer.arm(at.since(self.clock.now()).unwrap_or_default())?
-                }
+                Some(Reverse((at, ..))) => self.timer.arm(at.since(self.clock.now()).unwrap_or_default())?,
                 None => None,
             };
             match self.poll.poll(&mut events, wait) {
@@ -159,7 +157,8 @@ impl EventLoop {
                     Token(token) => {
                         let slot = token - FIRST;
                         if let Some(Some(connection)) = self.slots.get_mut(slot) {
-                            connection.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                            connection.readable |=
+                                event.is_readable() || event.is_read_closed() || event.is_error();
                             connection.blocked &= !event.is_writable();
                             self.pump(slot);
                         }
@@ -327,7 +326,9 @@ impl EventLoop {
                 break;
             }
             // A whole request may be there: the rest is read after it.
-            if connection.play.is_none() && !connection.closing && connection.input.len() >= connection.need.max(1 << 20)
+            if connection.play.is_none()
+                && !connection.closing
+                && connection.input.len() >= connection.need.max(1 << 20)
             {
                 break;
             }

@@ -3,8 +3,8 @@
 //!
 //! One thread does all: it sleeps until bytes arrive or a step is due, and hands bytes to the system. It does not spin:
 //! a step may go out late, and never early; what counts is the stamp, and that is exact. Every write call is stamped
-//! immediately before and immediately after. The peer can read the bytes from some time between the two, so a client's
-//! receive stamp minus `before` is at least its true lag, and minus `after` at most (on the same clock).
+//! immediately before and immediately after. The peer can read the bytes from some time between the two, so the true
+//! lag of a client with the same clock lies between its receive stamp minus `after` and its receive stamp minus `before`.
 //!
 //! # The log
 //!
@@ -184,10 +184,10 @@ impl TruthServer {
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let router = route::Router::new(script);
-        let (event_loop, waker) = event_loop::EventLoop::new(listener, clock, limits, router, Arc::clone(&shared))?;
-        let thread = std::thread::Builder::new()
-            .name("truth-server".to_owned())
-            .spawn(move || event_loop.run())?;
+        let (event_loop, waker) =
+            event_loop::EventLoop::new(listener, clock, limits, router, Arc::clone(&shared))?;
+        let thread =
+            std::thread::Builder::new().name("truth-server".to_owned()).spawn(move || event_loop.run())?;
         Ok(Self { addr, header, shared, waker, thread: Some(thread), log })
     }
 
@@ -234,7 +234,8 @@ impl TruthServer {
             Some(Err(_)) => return Err(TruthError::Ended("its thread panicked".to_owned())),
             None => woken?,
         }
-        let records = std::mem::take(&mut *self.shared.records.lock().unwrap_or_else(PoisonError::into_inner));
+        let records =
+            std::mem::take(&mut *self.shared.records.lock().unwrap_or_else(PoisonError::into_inner));
         let truth = Truth { header: self.header.clone(), records: sorted(records) };
         if let Some((path, file)) = self.log.take() {
             truth.write(BufWriter::new(file)).map_err(|source| TruthError::Log { path, source })?;

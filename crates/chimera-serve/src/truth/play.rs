@@ -107,7 +107,6 @@ impl Play {
                 self.lead.clear();
                 match &piece.lead {
                     Lead::None => {}
-                    Lead::Head if prepared.head.is_empty() => {}
                     Lead::Head => self.head(&prepared),
                     Lead::Summary(summary) => {
                         let bytes = summary.render_for(&self.times(clock.now()), self.prompt_tokens);
@@ -202,7 +201,12 @@ impl Play {
             self.last = Some(after);
         }
         self.record.bytes += n as u64;
-        self.record.writes.push(WriteStamp { before, after, tokens, bytes: u32::try_from(n).unwrap_or(u32::MAX) });
+        self.record.writes.push(WriteStamp {
+            before,
+            after,
+            tokens,
+            bytes: u32::try_from(n).unwrap_or(u32::MAX),
+        });
     }
 
     fn left(&self) -> Turn {

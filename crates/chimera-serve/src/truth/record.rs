@@ -171,7 +171,10 @@ impl Truth {
     /// The record of a request.
     #[must_use]
     pub fn request(&self, number: u64) -> Option<&TruthRecord> {
-        self.records.binary_search_by_key(&number, |record| record.request).ok().and_then(|i| self.records.get(i))
+        self.records
+            .binary_search_by_key(&number, |record| record.request)
+            .ok()
+            .and_then(|i| self.records.get(i))
     }
 
     /// Writes the log: a header line, then a line a request.
@@ -198,12 +201,13 @@ impl Truth {
         let wrong = |line: usize, reason: String| TruthError::Read { line, reason };
         let mut lines = from.lines().enumerate();
         let mut next = || {
-            lines
-                .next()
-                .map(|(i, line)| line.map(|line| (i + 1, line)).map_err(|error| wrong(i + 1, error.to_string())))
+            lines.next().map(|(i, line)| {
+                line.map(|line| (i + 1, line)).map_err(|error| wrong(i + 1, error.to_string()))
+            })
         };
         let (_, first) = next().ok_or_else(|| wrong(1, "the log is empty".to_owned()))??;
-        let header: TruthHeader = serde_json::from_str(&first).map_err(|error| wrong(1, error.to_string()))?;
+        let header: TruthHeader =
+            serde_json::from_str(&first).map_err(|error| wrong(1, error.to_string()))?;
         if header.schema != SCHEMA {
             return Err(wrong(1, format!("schema `{}`; this program reads `{SCHEMA}`", header.schema)));
         }

@@ -132,7 +132,13 @@ impl Router {
         }
         let prompt_tokens = asked.prompt_tokens;
         // The numbers at the end of a stream are rendered when they are due; all else is the same for the same key.
-        let key = asked.stream.then_some(Key { model: index, protocol, limit: asked.limit, usage: asked.usage, asks });
+        let key = asked.stream.then_some(Key {
+            model: index,
+            protocol,
+            limit: asked.limit,
+            usage: asked.usage,
+            asks,
+        });
         if let Some(prepared) = key.as_ref().and_then(|key| self.ready.get(key)) {
             return Routed { prepared: Arc::clone(prepared), model: name, load, prompt_tokens };
         }

@@ -13,7 +13,8 @@ impl Timer {
         use std::os::fd::{AsFd, AsRawFd};
 
         use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        let timer =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let fd = timer.as_fd().as_raw_fd();
         registry.register(&mut mio::unix::SourceFd(&fd), token, mio::Interest::READABLE)?;
         Ok(Self(timer))
