@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use chimera_harness::Registry;
 use chimera_records::{ModelEntry, Settings};
 use chimera_zoo::{FetchEvent, FetchOptions};
 
@@ -18,31 +19,37 @@ use crate::{
 /// A model that is not optional and cannot be had, or a file that is not what it was.
 pub fn models(lab: &Lab, settings: &Settings, offline: bool) -> anyhow::Result<()> {
     let design = &settings.design;
-    let needed: BTreeSet<&str> = design
+    let needed: BTreeSet<(&str, &str)> = design
         .grid
         .iter()
-        .filter(|grid| grid.backend.iter().any(|backend| backend != "sim"))
-        .flat_map(|grid| grid.model.iter().map(String::as_str))
+        .flat_map(|grid| grid.backend.iter().map(move |backend| (grid, backend.as_str())))
+        .filter(|(_, backend)| *backend != "sim")
+        .flat_map(|(grid, backend)| grid.model.iter().map(move |model| (model.as_str(), backend)))
         .collect();
-    for entry in design.model.iter().filter(|entry| needed.contains(entry.id.as_str())) {
-        match model(lab, entry, offline) {
-            Ok(()) => {}
-            Err(reason) if entry.optional => eprintln!("model {}: left out: {reason}", entry.id),
-            Err(reason) => {
-                return Err(anyhow::anyhow!("model {}: {reason}", entry.id)).exit(FILES);
+    for entry in &design.model {
+        for (_, backend) in needed.iter().filter(|(id, _)| *id == entry.id) {
+            match model(lab, entry, backend, offline) {
+                Ok(()) => {}
+                Err(reason) if entry.optional => eprintln!("model {}: left out: {reason}", entry.id),
+                Err(reason) => {
+                    return Err(anyhow::anyhow!("model {}: {reason}", entry.id)).exit(FILES);
+                }
             }
         }
     }
     Ok(())
 }
 
-fn model(lab: &Lab, entry: &ModelEntry, offline: bool) -> Result<(), String> {
+fn model(lab: &Lab, entry: &ModelEntry, backend: &str, offline: bool) -> Result<(), String> {
     if chimera_zoo::real_model(&entry.source).is_some() {
         let options = FetchOptions { offline, ..FetchOptions::default() };
         lab.zoo().fetch(&entry.source, &options, &mut tell).map_err(|error| error.to_string())?;
     }
-    let files = lab.files(&entry.source, &entry.variant).map_err(|missing| missing.reason)?;
-    files.verify().map_err(|error| error.to_string())
+    let found = lab.model(entry, backend).map_err(|missing| missing.reason)?;
+    if found.reference.path.is_none() {
+        return Ok(());
+    }
+    lab.verify(entry, backend)
 }
 
 /// Says what a fetch is about to do: licence and size come before the download.

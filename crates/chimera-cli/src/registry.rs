@@ -1,17 +1,46 @@
 //! The registry: which backends this program has, and where the weights of a design's models lie. It finds what is
 //! there and makes what can be made from a seed; it downloads nothing ([`crate::prepare`] does, before a run).
+//!
+//! A backend behind a wire may be named with its address, `ollama@127.0.0.1:11434`: two servers are two backends, and a
+//! record says by itself whom it is about.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use chimera_candle::CandleBackend;
 use chimera_core::{BackendId, Clock, InferenceBackend};
 use chimera_harness::{FoundModel, Missing, Registry, RegistryError};
-use chimera_records::{FileRecord, ModelEntry};
+use chimera_ollama::OllamaBackend;
+use chimera_records::{FileRecord, LagRecord, ModelEntry};
 use chimera_sim::{Noise, SimBackend, SimModel};
+use chimera_wire::{Endpoint, LagMeter, Proxy, WireError};
 use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
 
-/// Backends of this program.
-pub const BACKENDS: &[&str] = &["candle", "sim"];
+/// Backends of this program. Those behind a wire may have an address behind an `@`.
+pub const BACKENDS: &[&str] = &["candle", "ollama", "sim"];
+
+/// Port that Ollama listens on unless told otherwise.
+pub const OLLAMA_PORT: u16 = 11434;
+
+/// The kind of a backend's name: what stands before the `@`.
+#[must_use]
+pub fn kind(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(kind, _)| kind)
+}
+
+/// Whether this program has a backend of this name.
+#[must_use]
+pub fn is_known(name: &str) -> bool {
+    BACKENDS.contains(&kind(name)) && (kind(name) == name || is_remote(name))
+}
+
+/// Whether a backend is a server, with a store of models of its own.
+#[must_use]
+pub fn is_remote(name: &str) -> bool {
+    matches!(kind(name), "ollama" | "openai")
+}
 
 /// Backends and models of this machine.
 #[derive(Debug)]
@@ -19,6 +48,10 @@ pub struct Lab {
     zoo: Zoo,
     /// Block whose process this is: the simulator draws its noise from it.
     block: u64,
+    /// Threads that an engine on a server may use; none leaves it to the server.
+    threads: Option<u32>,
+    /// Lags of the clients that were made, by the names of their backends.
+    meters: Mutex<Vec<(String, Arc<LagMeter>)>>,
 }
 
 impl Lab {
@@ -27,14 +60,59 @@ impl Lab {
     /// # Errors
     /// The folder of the zoo cannot be made.
     pub fn open() -> Result<Self, ZooError> {
-        Ok(Self { zoo: Zoo::open(crate::places::zoo())?, block: 0 })
+        Ok(Self {
+            zoo: Zoo::open(crate::places::zoo())?,
+            block: 0,
+            threads: None,
+            meters: Mutex::default(),
+        })
     }
 
     /// The same for the process of one block.
     #[must_use]
-    pub fn for_block(mut self, block: u32) -> Self {
+    pub fn for_block(mut self, block: u32, threads: u32) -> Self {
         self.block = u64::from(block);
+        self.threads = Some(threads);
         self
+    }
+
+    /// The files of a model in the form that a backend takes.
+    fn files_for(&self, entry: &ModelEntry, backend: &str) -> Result<ModelFiles, Missing> {
+        let variant = if is_remote(backend) { as_gguf(&entry.variant) } else { entry.variant.clone() };
+        self.files(&entry.source, &variant)
+    }
+
+    /// Compares the files of a model with their recorded SHA-256.
+    ///
+    /// # Errors
+    /// A file that is not what it was.
+    pub fn verify(&self, entry: &ModelEntry, backend: &str) -> Result<(), String> {
+        let files = self.files_for(entry, backend).map_err(|missing| missing.reason)?;
+        files.verify().map_err(|error| error.to_string())
+    }
+
+    fn keep(&self, id: &str, meter: Arc<LagMeter>) {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner).push((id.to_owned(), meter));
+    }
+
+    /// The Ollama backend of a name: its address from the name, else from `OLLAMA_HOST`.
+    ///
+    /// # Errors
+    /// An address, a proxy or a key that cannot be used.
+    pub fn ollama(&self, name: &str, clock: Arc<dyn Clock>) -> Result<OllamaBackend, WireError> {
+        let builder = match name.split_once('@') {
+            None => OllamaBackend::builder_from_env(clock)?,
+            Some((_, address)) => {
+                let endpoint = Endpoint::parse(address, OLLAMA_PORT)?;
+                let proxy = Proxy::from_env(&endpoint)?;
+                let builder = OllamaBackend::builder(endpoint, clock).proxy(proxy);
+                match std::env::var("OLLAMA_API_KEY") {
+                    Ok(key) if !key.trim().is_empty() => builder.bearer(key.trim()),
+                    _ => builder,
+                }
+            }
+        };
+        builder.id(BackendId::new(name)).threads(self.threads).build()
     }
 
     /// The folder of models.
@@ -71,6 +149,18 @@ impl Lab {
     }
 }
 
+/// The form of a precision that servers take: one GGUF file. The weights are the same.
+fn as_gguf(variant: &str) -> String {
+    match variant {
+        "F32" | "F16" => format!("{variant} (GGUF)"),
+        other => other.to_owned(),
+    }
+}
+
+fn setup(id: &str, error: &WireError) -> RegistryError {
+    RegistryError::Setup { id: id.to_owned(), reason: error.to_string() }
+}
+
 fn generated_variant(text: &str) -> Option<Variant> {
     Some(match text {
         "F32" => Variant::F32Safetensors,
@@ -100,7 +190,15 @@ fn provenance(files: &ModelFiles) -> String {
 
 impl Registry for Lab {
     fn backend(&self, id: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn InferenceBackend>, RegistryError> {
-        match id {
+        match kind(id) {
+            "ollama" => {
+                let backend = self.ollama(id, clock).map_err(|error| setup(id, &error))?;
+                self.keep(id, backend.lag_meter());
+                Ok(Arc::new(backend))
+            }
+            _ if kind(id) != id => {
+                Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") })
+            }
             "candle" => Ok(Arc::new(CandleBackend::builder(clock).id(BackendId::new(id)).build())),
             "sim" => Ok(Arc::new(simulator(self.block, clock))),
             _ => Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") }),
@@ -114,7 +212,14 @@ impl Registry for Lab {
                 ..FoundModel::named(entry.source.as_str())
             });
         }
-        let files = self.files(&entry.source, &entry.variant)?;
+        let ours = Zoo::spec(&entry.source).is_ok() || chimera_zoo::real_model(&entry.source).is_some();
+        if kind(backend) == "openai" || (is_remote(backend) && !ours) {
+            return Ok(FoundModel {
+                provenance: Some("as the server has it".to_owned()),
+                ..FoundModel::named(entry.source.as_str())
+            });
+        }
+        let files = self.files_for(entry, backend)?;
         let path = if files.config.is_some() { files.dir.clone() } else { files.weights.clone() };
         let records = files.manifest.files.iter();
         Ok(FoundModel {
@@ -128,6 +233,27 @@ impl Registry for Lab {
             provenance: Some(provenance(&files)),
             ..FoundModel::at(entry.id.as_str(), path)
         })
+    }
+
+    fn client_lag(&self) -> Vec<(String, LagRecord)> {
+        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.iter().map(|(id, meter)| (id.clone(), lag_record(meter))).collect()
+    }
+}
+
+/// A client's lag as manifests have it.
+#[must_use]
+pub fn lag_record(meter: &LagMeter) -> LagRecord {
+    let lag = meter.lag();
+    LagRecord {
+        stamped: lag.stamped,
+        unstamped: lag.unstamped,
+        impossible: lag.impossible,
+        p50_ns: lag.p50_ns,
+        p99_ns: lag.p99_ns,
+        max_ns: lag.max_ns,
+        offset_ns: lag.offset_ns,
+        offset_error_ns: lag.offset_error_ns,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     exit::{CANCELLED, FILES, RUN_FAILED, USAGE, WithExit},
     places, prepare, program,
     progress::Reporter,
-    registry::{BACKENDS, Lab, cores},
+    registry::{BACKENDS, Lab, cores, is_known, is_remote, kind},
     stages::{self, Stage},
 };
 
@@ -45,9 +45,16 @@ pub struct StudyArgs {
     /// Repeat a stage on an existing run instead of measuring.
     #[arg(long, requires = "run")]
     pub stage: Option<Stage>,
-    /// Measure these backends instead of the design's; repeatable.
+    /// Measure these backends instead of the design's; repeatable. A server (ollama, openai, or with its address
+    /// ollama@HOST:PORT) is measured beside the design's own.
     #[arg(long, value_name = "NAME")]
     pub backend: Vec<String>,
+    /// Address of the Ollama server for `--backend ollama` [default: OLLAMA_HOST, or this machine's].
+    #[arg(long, value_name = "URL", requires = "backend")]
+    pub ollama: Option<String>,
+    /// Measure a server without the design's own backends beside it.
+    #[arg(long, requires = "backend")]
+    pub alone: bool,
     /// Measure only these models, by id or source; repeatable.
     #[arg(long, value_name = "NAME")]
     pub model: Vec<String>,
@@ -132,7 +139,7 @@ fn start(study: &dyn Study, args: &StudyArgs, lab: &Lab) -> anyhow::Result<Optio
     }
     let overrides = Overrides {
         profile: Some(args.profile.clone()),
-        backends: args.backend.clone(),
+        backends: backends(&design, args),
         models: args.model.clone(),
     };
     let settings = design.resolve(&overrides).exit(USAGE)?;
@@ -141,7 +148,7 @@ fn start(study: &dyn Study, args: &StudyArgs, lab: &Lab) -> anyhow::Result<Optio
         .grid
         .iter()
         .flat_map(|grid| &grid.backend)
-        .find(|backend| !BACKENDS.contains(&backend.as_str()))
+        .find(|backend| !is_known(backend))
     {
         return Err(anyhow::anyhow!(
             "there is no backend `{unknown}` here; there are: {}",
@@ -162,6 +169,27 @@ fn start(study: &dyn Study, args: &StudyArgs, lab: &Lab) -> anyhow::Result<Optio
     let new =
         NewRun { design: &text, overrides: &overrides, shard: args.shard, program: program::record(), host };
     RunDir::create(&parent, &new).exit(FILES).map(Some)
+}
+
+/// The backends that the command line asks for; none leaves the design's. A server is measured beside the design's own
+/// backends: a number over a wire says little without one from the same machine and minute.
+fn backends(design: &Design, args: &StudyArgs) -> Vec<String> {
+    let mut asked: Vec<String> = args
+        .backend
+        .iter()
+        .map(|name| match &args.ollama {
+            Some(address) if name == "ollama" => format!("ollama@{address}"),
+            _ => name.clone(),
+        })
+        .collect();
+    if !args.alone && asked.iter().any(|name| is_remote(name)) {
+        for own in design.grid.iter().flat_map(|grid| &grid.backend) {
+            if !asked.contains(own) && kind(own) != "sim" {
+                asked.push(own.clone());
+            }
+        }
+    }
+    asked
 }
 
 fn measure(run: RunDir) -> anyhow::Result<RunStatus> {
@@ -193,7 +221,7 @@ fn measure(run: RunDir) -> anyhow::Result<RunStatus> {
 /// No job on standard input.
 pub fn block() -> anyhow::Result<u8> {
     let lab = Lab::open().exit(FILES)?;
-    serve_block(io::BufReader::new(io::stdin()), io::stdout(), |job| lab.for_block(job.block)).exit(FILES)?;
+    serve_block(io::BufReader::new(io::stdin()), io::stdout(), |job| lab.for_block(job.block, job.threads)).exit(FILES)?;
     Ok(0)
 }
 
