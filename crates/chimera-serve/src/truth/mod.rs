@@ -209,7 +209,8 @@ impl TruthServer {
         &self.header
     }
 
-    /// The answers that have ended so far, by number of the request.
+    /// The answers that have ended so far, by number of the request. A record is closed a moment after the last write
+    /// of its answer, so a client may have read all before the record is here; [`TruthServer::stop`] misses nothing.
     #[must_use]
     pub fn records(&self) -> Vec<TruthRecord> {
         sorted(self.shared.records.lock().unwrap_or_else(PoisonError::into_inner).clone())

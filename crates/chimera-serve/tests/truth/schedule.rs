@@ -1,9 +1,11 @@
 //! When the server sends what, and what it says about that.
 
-use chimera_serve::script::{Act, Answer, Framing, Protocol, Script, Tokens, When};
-use chimera_serve::truth::{Ending, TruthRecord};
+use std::time::Instant;
 
-use crate::client::{Client, End, ms, serve, serve_model};
+use chimera_serve::script::{Act, Answer, Framing, Protocol, Script, Tokens, When};
+use chimera_serve::truth::{Ending, TruthRecord, TruthServer};
+
+use crate::client::{Client, End, PATIENCE, ms, serve, serve_model};
 
 /// What holds for every record.
 pub(crate) fn check(record: &TruthRecord) {
@@ -20,6 +22,18 @@ pub(crate) fn check(record: &TruthRecord) {
     }
 }
 
+/// The record of an answer that the client has read: the server closes it a moment after its last write.
+fn record(server: &TruthServer, number: u64) -> TruthRecord {
+    let waited = Instant::now();
+    loop {
+        if let Some(record) = server.records().into_iter().find(|record| record.request == number) {
+            return record;
+        }
+        assert!(waited.elapsed() < PATIENCE, "no record");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn tokens_are_never_early_and_the_client_reads_them_after_the_first_stamp() {
     let (server, clock) = serve_model(Tokens::paced(20, ms(30), ms(5)));
@@ -27,8 +41,7 @@ fn tokens_are_never_early_and_the_client_reads_them_after_the_first_stamp() {
     for protocol in Protocol::ALL {
         let asked = clock.now();
         let response = client.generate(protocol, "m", 9);
-        let records = server.records();
-        let record = records.last().expect("a record");
+        let record = &record(&server, response.number());
         check(record);
         assert_eq!((record.request, record.tokens(), record.ending), (response.number(), 20, Ending::Done));
         assert!(record.received >= asked);
