@@ -15,5 +15,6 @@ pub mod progress;
 pub mod registry;
 pub mod replay;
 pub mod runs;
+pub mod serve;
 pub mod stages;
 pub mod study;

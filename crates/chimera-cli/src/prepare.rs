@@ -40,7 +40,11 @@ pub fn models(lab: &Lab, settings: &Settings, offline: bool) -> anyhow::Result<(
     Ok(())
 }
 
-fn model(lab: &Lab, entry: &ModelEntry, backend: &str, offline: bool) -> Result<(), String> {
+/// Makes or fetches one model for one backend, and compares its files with their recorded SHA-256.
+///
+/// # Errors
+/// Why it cannot be had, in words.
+pub fn model(lab: &Lab, entry: &ModelEntry, backend: &str, offline: bool) -> Result<(), String> {
     if chimera_zoo::real_model(&entry.source).is_some() {
         let options = FetchOptions { offline, ..FetchOptions::default() };
         lab.zoo().fetch(&entry.source, &options, &mut tell).map_err(|error| error.to_string())?;

@@ -60,12 +60,7 @@ impl Lab {
     /// # Errors
     /// The folder of the zoo cannot be made.
     pub fn open() -> Result<Self, ZooError> {
-        Ok(Self {
-            zoo: Zoo::open(crate::places::zoo())?,
-            block: 0,
-            threads: None,
-            meters: Mutex::default(),
-        })
+        Ok(Self { zoo: Zoo::open(crate::places::zoo())?, block: 0, threads: None, meters: Mutex::default() })
     }
 
     /// The same for the process of one block.

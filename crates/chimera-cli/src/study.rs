@@ -143,12 +143,8 @@ fn start(study: &dyn Study, args: &StudyArgs, lab: &Lab) -> anyhow::Result<Optio
         models: args.model.clone(),
     };
     let settings = design.resolve(&overrides).exit(USAGE)?;
-    if let Some(unknown) = settings
-        .design
-        .grid
-        .iter()
-        .flat_map(|grid| &grid.backend)
-        .find(|backend| !is_known(backend))
+    if let Some(unknown) =
+        settings.design.grid.iter().flat_map(|grid| &grid.backend).find(|backend| !is_known(backend))
     {
         return Err(anyhow::anyhow!(
             "there is no backend `{unknown}` here; there are: {}",
@@ -221,7 +217,8 @@ fn measure(run: RunDir) -> anyhow::Result<RunStatus> {
 /// No job on standard input.
 pub fn block() -> anyhow::Result<u8> {
     let lab = Lab::open().exit(FILES)?;
-    serve_block(io::BufReader::new(io::stdin()), io::stdout(), |job| lab.for_block(job.block, job.threads)).exit(FILES)?;
+    serve_block(io::BufReader::new(io::stdin()), io::stdout(), |job| lab.for_block(job.block, job.threads))
+        .exit(FILES)?;
     Ok(0)
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use chimera_cli::{artifacts, compare, exit, models, probe, replay, runs};
+use chimera_cli::{artifacts, compare, exit, models, probe, replay, runs, serve};
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ enum Arguments {
     /// Hold a run against another: 0 no regression, 1 a regression supported by the data, 2 cannot tell (--strict), 3
     /// not comparable.
     Compare(compare::CompareArgs),
+    /// Put a backend behind Ollama's and OpenAI's interfaces, or play a script and tell the truth about it.
+    Serve(serve::ServeArgs),
     /// A published report again, from its published data.
     Replay(replay::ReplayArgs),
     /// Every published claim: value, recomputed value, status.
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Arguments::Models(command) => models::main(&command),
         Arguments::Runs(command) => runs::main(&command),
         Arguments::Compare(args) => compare::compare(&args),
+        Arguments::Serve(args) => serve::main(&args),
         Arguments::Replay(args) => replay::replay(&args),
         Arguments::Claims(args) => replay::claims(&args),
         Arguments::Artifacts(command) => artifacts::main(&command),
