@@ -275,12 +275,34 @@ impl Design {
     /// # Errors
     /// The first thing that is wrong, with the path of its key.
     pub fn parse(toml_text: &str) -> Result<Design, DesignError> {
+        Ok(Self::parse_with_load(toml_text)?.0)
+    }
+
+    /// Reads and validates a design, and hands out its `[load]` table as it stands: what a load generator was asked.
+    /// Only designs of the study [`Design::LOAD_STUDY`] have one, and only the load generator can judge it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong outside that table, with the path of its key.
+    pub fn parse_with_load(toml_text: &str) -> Result<(Design, Option<toml::Table>), DesignError> {
         let reader = toml::Deserializer::parse(toml_text).map_err(|error| key(".", error))?;
-        let design: Design = serde_path_to_error::deserialize(reader)
+        let mut whole: Option<toml::Table> = toml::from_str(toml_text).ok();
+        let Some(load) = whole.as_mut().and_then(|table| table.remove("load")) else {
+            let design: Design = serde_path_to_error::deserialize(reader)
+                .map_err(|error| key(&error.path().to_string(), error.inner()))?;
+            design.validate()?;
+            return Ok((design, None));
+        };
+        let design: Design = serde_path_to_error::deserialize(toml::Value::Table(whole.unwrap_or_default()))
             .map_err(|error| key(&error.path().to_string(), error.inner()))?;
         design.validate()?;
-        Ok(design)
+        match load {
+            toml::Value::Table(load) if design.study == Self::LOAD_STUDY => Ok((design, Some(load))),
+            _ => Err(key("load", format!("only a table, and only in study `{}`", Self::LOAD_STUDY))),
+        }
     }
+
+    /// Study of load runs: their scenarios have levels, `chat@poisson-8` for instance.
+    pub const LOAD_STUDY: &'static str = "bench";
 
     /// SHA-256 of a design file's bytes, in hex.
     #[must_use]
@@ -463,10 +485,12 @@ impl Design {
         self.model.iter().find(|model| model.id == id)
     }
 
-    /// Scenario of this id.
+    /// Scenario of this id. A level of a load run has the scenario before its last `@`: a search for saturation finds
+    /// its levels as it runs, so they cannot stand in the design.
     #[must_use]
     pub fn scenario(&self, id: &str) -> Option<&Scenario> {
-        self.scenario.iter().find(|scenario| scenario.id == id)
+        let of = |id: &str| self.scenario.iter().find(|scenario| scenario.id == id);
+        of(id).or_else(|| of(id.rsplit_once('@').filter(|_| self.study == Self::LOAD_STUDY)?.0))
     }
 }
 
@@ -536,6 +560,21 @@ fn range(place: &str, value: impl ToString, rule: &'static str) -> DesignError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_load_run_has_a_load_table_and_levels() {
+        let (design, load) = Design::parse_with_load(SMALL).unwrap();
+        assert!(load.is_none() && design.scenario("s@closed-4").is_none());
+        let with = format!("{SMALL}\n[load]\nseed = 3\n");
+        let refused = Design::parse(&with).unwrap_err().to_string();
+        assert!(refused.contains("bench"), "{refused}");
+        let bench = with.replace("study = \"tr121\"", "study = \"bench\"");
+        let (design, load) = Design::parse_with_load(&bench).unwrap();
+        assert_eq!(load.unwrap().get("seed").and_then(toml::Value::as_integer), Some(3));
+        assert_eq!(design.scenario("s@closed-4").map(|s| s.id.as_str()), Some("s"));
+        assert!(design.scenario("t@closed-4").is_none());
+        assert!(Design::parse(&bench.replace("blocks = 3", "blocks = 3\nblokcs = 3")).is_err());
+    }
 
     const SMALL: &str = r#"
 schema = 1

@@ -24,6 +24,12 @@ pub enum Metric {
     PrefillRateEngine,
     /// Decode over prefill plus decode, stamped in the engine.
     DecodeFractionEngine,
+    /// First token minus intended, stamped in the engine: what waited for the client counts.
+    TtftIntendedEngine,
+    /// Last token minus intended, stamped in the engine.
+    E2eIntendedEngine,
+    /// Sent minus intended, stamped in the engine.
+    IssueErrorEngine,
     /// First token minus sent, stamped by the client.
     TtftClient,
     /// Decode time per token after the first, stamped by the client.
@@ -32,6 +38,12 @@ pub enum Metric {
     DecodeRateClient,
     /// Sent to last token, stamped by the client.
     E2eClient,
+    /// First token minus intended, stamped by the client: what waited for the client counts.
+    TtftIntendedClient,
+    /// Last token minus intended, stamped by the client.
+    E2eIntendedClient,
+    /// Sent minus intended, stamped by the client: how late a schedule was kept.
+    IssueErrorClient,
     /// Prompt evaluation as the server reports it.
     PrefillServer,
     /// Decode as the server reports it.
@@ -54,10 +66,16 @@ impl Metric {
         Self::DecodeRateEngine,
         Self::PrefillRateEngine,
         Self::DecodeFractionEngine,
+        Self::TtftIntendedEngine,
+        Self::E2eIntendedEngine,
+        Self::IssueErrorEngine,
         Self::TtftClient,
         Self::TpotClient,
         Self::DecodeRateClient,
         Self::E2eClient,
+        Self::TtftIntendedClient,
+        Self::E2eIntendedClient,
+        Self::IssueErrorClient,
         Self::PrefillServer,
         Self::DecodeServer,
         Self::TtftServer,
@@ -76,10 +94,16 @@ impl Metric {
             Self::DecodeRateEngine => "decode_rate.engine",
             Self::PrefillRateEngine => "prefill_rate.engine",
             Self::DecodeFractionEngine => "decode_fraction.engine",
+            Self::TtftIntendedEngine => "ttft.intended.engine",
+            Self::E2eIntendedEngine => "e2e.intended.engine",
+            Self::IssueErrorEngine => "issue_error.engine",
             Self::TtftClient => "ttft.client",
             Self::TpotClient => "tpot.client",
             Self::DecodeRateClient => "decode_rate.client",
             Self::E2eClient => "e2e.client",
+            Self::TtftIntendedClient => "ttft.intended.client",
+            Self::E2eIntendedClient => "e2e.intended.client",
+            Self::IssueErrorClient => "issue_error.client",
             Self::PrefillServer => "prefill.server",
             Self::DecodeServer => "decode.server",
             Self::TtftServer => "ttft.server",
@@ -125,10 +149,16 @@ impl Metric {
                 let (prefill, decode) = span(lane.sent, lane.prompt_processed).zip(decode(lane))?;
                 positive(Some(prefill + decode)).map(|both| decode / both)
             }
+            Self::TtftIntendedEngine if engine => span(lane.intended, lane.first_token),
+            Self::E2eIntendedEngine if engine => span(lane.intended, lane.last_token),
+            Self::IssueErrorEngine if engine => span(lane.intended, lane.sent),
             Self::TtftClient if client => span(lane.sent, lane.first_token),
             Self::TpotClient if client => tpot(lane),
             Self::DecodeRateClient if client => rate(lane),
             Self::E2eClient if client => span(lane.sent, lane.last_token),
+            Self::TtftIntendedClient if client => span(lane.intended, lane.first_token),
+            Self::E2eIntendedClient if client => span(lane.intended, lane.last_token),
+            Self::IssueErrorClient if client => span(lane.intended, lane.sent),
             Self::PrefillServer => reported(lane, Phase::Prefill),
             Self::DecodeServer => reported(lane, Phase::Decode),
             Self::TtftServer => Some(reported(lane, Phase::Load)? + reported(lane, Phase::Prefill)?),
@@ -248,6 +278,19 @@ mod tests {
         assert_eq!(of(Metric::LoadServer), None, "what nobody measured is absent");
         assert_eq!(of(Metric::TtftClient), None, "the engine's stamps are not the client's");
         assert_eq!(Metric::TtftClient.of_lane(&lane(), ClockSource::Client), Some(0.5));
+    }
+
+    #[test]
+    fn intended_times_see_what_waited_for_the_client() {
+        let late = Lane { intended: Some(750_000_000), ..lane() };
+        let of = |metric: Metric| metric.of_lane(&late, ClockSource::Client);
+        assert_eq!(of(Metric::TtftClient), Some(0.5));
+        assert_eq!(of(Metric::TtftIntendedClient), Some(0.75));
+        assert_eq!(of(Metric::E2eIntendedClient), Some(2.75));
+        assert_eq!(of(Metric::IssueErrorClient), Some(0.25));
+        assert_eq!(of(Metric::IssueErrorEngine), None, "the client's stamps are not the engine's");
+        assert_eq!(Metric::IssueErrorEngine.of_lane(&late, ClockSource::Engine), Some(0.25));
+        assert_eq!(Metric::TtftIntendedClient.of_lane(&lane(), ClockSource::Client), None, "no schedule");
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! One trial as it stands on disk: which cell, what happened, and the stamps from which every metric is derived. A
 //! trial stores stamps and counts, never a metric; metrics are computed by [`crate::Metric`].
 
-use chimera_core::{ClockSource, FinishReason, PhaseTiming};
+use chimera_core::{ClockSource, FinishReason, Phase, PhaseTiming};
 use serde::{Deserialize, Serialize};
 
 /// What a trial is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TrialRole {
-    /// First use of a shape in its process, with a short budget. Never averaged with steady trials.
+    /// First use of a shape in its process, with a short budget, or a request of the warm-up of a load run. Never
+    /// averaged with steady trials.
     FirstUse,
     /// A steady trial: its process, model and shape have been used before.
     Measured,
@@ -105,6 +106,15 @@ pub struct Lane {
     /// Why the lane ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish: Option<FinishReason>,
+    /// Budget of this request, where the cell's budget is the largest of a distribution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u32>,
+    /// Under load: when the request was to be sent by its schedule. In a closed loop, when its place became free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intended: Option<u64>,
+    /// Under load: requests that were under way when this one was issued, itself not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<u32>,
     /// The request left, or its token ids were submitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent: Option<u64>,
@@ -129,6 +139,30 @@ pub struct Lane {
     /// First 16 hex digits of the SHA-256 of the generated ids (or text): equal work gives equal digests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Box<str>>,
+}
+
+/// What a client's clock and a server's may differ by before the server is not believed.
+const TOLERANCE_NS: u64 = 1_000_000;
+
+impl Lane {
+    /// Whether the durations that a server reports cannot be true: it cannot have worked longer than we waited for it,
+    /// nor have made several tokens in no time. Its load time is not judged: servers report it for models that have
+    /// long been resident.
+    #[must_use]
+    pub fn has_implausible_server_timing(&self) -> bool {
+        let of = |phase: Phase| {
+            let mut timings = self.timings.iter();
+            timings.find(|t| t.phase == phase && t.source == ClockSource::Server).map(|t| t.nanos)
+        };
+        let seen = self.sent.zip(self.done).and_then(|(sent, done)| done.checked_sub(sent));
+        let longer =
+            |said: u64| seen.is_some_and(|seen| said > seen.saturating_add(seen / 100 + TOLERANCE_NS));
+        let (prefill, decode) = (of(Phase::Prefill), of(Phase::Decode));
+        let both = prefill.unwrap_or(0).saturating_add(decode.unwrap_or(0));
+        longer(both)
+            || of(Phase::Total).is_some_and(longer)
+            || (decode == Some(0) && self.generated.is_some_and(|n| n >= 2))
+    }
 }
 
 /// What the host did during a trial. Absent means that this host does not tell.
@@ -191,7 +225,9 @@ pub struct Trial {
     pub load_ns: Option<u64>,
     /// Who made the stamps.
     pub stamps: ClockSource,
-    /// The lanes of a completed trial; empty otherwise.
+    /// The lanes of a completed trial; empty otherwise. A request under load that did not complete keeps one lane with
+    /// its schedule (intended, sent, budget), and no latency; one that was censored also keeps its first token, when
+    /// that came in time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<Lane>,
     /// The host meanwhile.
