@@ -84,7 +84,7 @@ impl Lengths {
             Self::Uniform { min, max } => range(*min, *max),
             Self::Lognormal { median, sigma, min, max } => {
                 let positive = |x: f64| x.is_finite() && x > 0.0;
-                if !positive(*median) || !(sigma.is_finite() && *sigma >= 0.0) {
+                if !(positive(*median) && sigma.is_finite() && *sigma >= 0.0) {
                     return Err(LoadError::config(
                         key,
                         "a positive median and a sigma of at least 0 are needed",

@@ -133,9 +133,10 @@ fn a_cap_shows_as_waiting_on_our_side_and_drops_nothing() {
         Metric::PrefillEngine.of(last).expect("sent"),
         Metric::TtftIntendedEngine.of(last).expect("intended"),
     );
-    // Two at a time, 100 ms each: the 50th is issued after 24 pairs, 2.4 s, and was due at 0.49 s.
-    assert!((from_sent - 0.1).abs() < 1e-6 && (from_intended - 2.01).abs() < 1e-6, "{from_intended}");
-    assert!((Metric::IssueErrorEngine.of(last).expect("both stamps") - 1.91).abs() < 1e-6);
+    // Two at a time, 100 ms each, the second of each pair 10 ms after the first: the 50th is issued after 24 pairs, at
+    // 2.41 s, and was due at 0.49 s.
+    assert!((from_sent - 0.1).abs() < 1e-6 && (from_intended - 2.02).abs() < 1e-6, "{from_intended}");
+    assert!((Metric::IssueErrorEngine.of(last).expect("both stamps") - 1.92).abs() < 1e-6);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Load runs on the simulator, on virtual time unless a test says otherwise.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail where they stand")]
+
 mod common;
 mod loops;
 mod plans;
