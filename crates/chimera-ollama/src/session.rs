@@ -21,7 +21,9 @@ use futures_util::{
 use crate::{ask::Held, decode::Expected, generation::Generation, manage::Server};
 
 /// How long a server may take to become free after a generation was cancelled.
-const FREE: Duration = Duration::from_secs(120);
+const FREE: Duration = Duration::from_secs(60);
+/// How long it may take to unload a model that does not become free.
+const MEND: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub(crate) struct OllamaSession {
@@ -46,6 +48,13 @@ impl OllamaSession {
     ) -> Self {
         let dropped = Arc::new(AtomicBool::new(false));
         Self { server, held, info, window, phases, dropped, closed: AtomicBool::new(false) }
+    }
+
+    /// Whether something succeeds in time.
+    async fn within<T>(&self, limit: Duration, what: impl Future<Output = Result<T>>) -> bool {
+        let clock = &self.server.clock;
+        let late = clock.sleep_until(clock.now().after(limit));
+        matches!(select(std::pin::pin!(what), late).await, Either::Left((Ok(_), _)))
     }
 
     fn plan(&self, batch: &Batch) -> Result<Generation> {
@@ -102,20 +111,20 @@ impl Session for OllamaSession {
     }
 
     /// After a generation was dropped a server works on until it notices, and nothing tells when. So one token is asked
-    /// for and awaited: with one slot its answer means that the slot was free. It waits two minutes at most.
+    /// for and awaited: with one slot its answer means that the slot was free. Some servers' runners stand still for good after
+    /// a dropped connection (seen with 0.11.4); one that does not answer within a minute is unloaded, which ends it, and
+    /// the next request loads the model again.
     async fn idle(&self) {
         if self.closed.load(Ordering::Acquire) || !self.dropped.swap(false, Ordering::AcqRel) {
             return;
         }
         let Ok(asked) = self.held.nudge(&self.server.teller.id) else { return };
-        let clock = &self.server.clock;
-        let late = clock.sleep_until(clock.now().after(FREE));
-        let nudge = std::pin::pin!(self.server.once(asked.path, asked.json, &self.held.model));
-        match select(nudge, late).await {
-            Either::Left((Ok(_), _)) => {}
-            // Still not known to be free: the next call asks again.
-            _ => self.dropped.store(true, Ordering::Release),
+        let nudge = self.server.once(asked.path, asked.json, &self.held.model);
+        if self.within(FREE, nudge).await || self.within(MEND, self.server.unload(&self.held.model)).await {
+            return;
         }
+        // Still not known to be free: the next call asks again.
+        self.dropped.store(true, Ordering::Release);
     }
 
     async fn unload(&self) -> Result<()> {

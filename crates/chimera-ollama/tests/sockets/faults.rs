@@ -166,6 +166,38 @@ fn a_dropped_stream_closes_the_connection_and_idle_waits_for_a_free_slot() {
 }
 
 #[test]
+fn a_server_that_stands_still_after_a_drop_is_mended_by_unloading() {
+    let server = Scripted::start(|request, stream| {
+        let json = request.json();
+        match request.line.as_str() {
+            "GET /api/ps" => write(stream, &wire("ps-empty")),
+            "POST /api/generate" if json["options"]["num_predict"] == 8 => {
+                let all = streamed(&[TOKEN]);
+                write(stream, &all[..all.len() - 5]);
+                let _ = stream.read(&mut [0]);
+            }
+            // The runner does not move any more.
+            "POST /api/generate" if request.is_generation() => {
+                let _ = stream.read(&mut [0]);
+            }
+            _ => loading(request, stream),
+        }
+    });
+    block_on(async {
+        let limits = Limits { head: Duration::from_secs(1), ..Limits::default() };
+        let session = load(&server.builder().limits(limits).build().unwrap()).await.unwrap();
+        let mut stream = session.generate(Request::text("x", 8).into());
+        assert!(matches!(stream.next().await.unwrap().unwrap().kind, EventKind::Sent));
+        drop(stream);
+        session.idle().await;
+        session.idle().await;
+    });
+    let asked = server.asked.lock().unwrap();
+    let unloads = asked.iter().filter(|asked| asked.json()["keep_alive"] == 0).count();
+    assert_eq!(unloads, 1, "the second wait finds a free server");
+}
+
+#[test]
 fn batches_are_refused_and_a_closed_session_stays_closed() {
     let gone = AtomicBool::new(false);
     let server = Scripted::start(move |request, stream| {
