@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::oracle;
+use crate::python;
 
 /// Profile of everything that `cargo xtask` builds.
 pub(crate) const PROFILE: &str = "lab";
@@ -36,7 +36,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// A short word for the CPU's instruction sets.
-fn cpu_fingerprint() -> String {
+pub(crate) fn cpu_fingerprint() -> String {
     let mut hash = DefaultHasher::new();
     match std::fs::read_to_string("/proc/cpuinfo") {
         Ok(text) => text
@@ -84,8 +84,8 @@ pub(crate) fn bench_stats() -> Result<u8> {
         return Ok(1);
     }
     let mut command = cargo();
-    match oracle::python() {
-        Ok(python) => drop(command.env("CHIMERA_ORACLE_PYTHON", python)),
+    match python::ORACLE.python() {
+        Ok(python) => drop(command.env(python::ORACLE.variable, python)),
         Err(error) => eprintln!("xtask: no Python with the reference packages ({error:#})"),
     }
     run_example(&mut command, "chimera-benches", "against-scipy", &[])

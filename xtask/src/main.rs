@@ -2,8 +2,11 @@
 //! once; what it runs is built by cargo with the profile and the flags that `build` describes.
 
 mod build;
+mod fetch;
+mod group;
 mod lint;
-mod oracle;
+mod python;
+mod server;
 mod study;
 mod test;
 
@@ -32,6 +35,9 @@ cargo xtask <command>
   power --from RUN    how many blocks the next comparison needs
   aa RUN...           how often this machine calls a difference where there is none
   probe               which backends work here, and what mends the others
+  serve [options]     a server that speaks as Ollama and OpenAI do   (--help lists the options)
+  prove [options]     our own error, measured against a server that knows the truth
+  fetch [name]        programs of others that tests and users may want, a real Ollama for instance
 ";
 
 fn main() -> ExitCode {
@@ -40,10 +46,10 @@ fn main() -> ExitCode {
     let rest: Vec<String> = args.collect();
     let done = match command.as_str() {
         report if study::is_report(report) => study::report(report, &rest),
-        "models" | "runs" | "probe" | "compare" | "power" | "aa" | "claims" | "artifacts" => {
-            study::chimera(&command, &rest)
-        }
+        "models" | "runs" | "probe" | "compare" | "power" | "aa" | "claims" | "artifacts" | "serve"
+        | "prove" => study::chimera(&command, &rest),
         "test" => test::run(&rest),
+        "fetch" => fetch::run(&rest),
         "lint" => lint::run(),
         "bench" => build::bench(&rest),
         "bench-stats" => build::bench_stats(),

@@ -1,14 +1,17 @@
 //! Runs every test of the workspace and says at the end what ran and what was skipped. A test that cannot run here
-//! prints a line `SKIP: reason`; that line is counted and shown, so that a skip is never a silent pass.
+//! prints a line `SKIP: reason`; that line is counted and shown, so that a skip is never a silent pass. What some tests
+//! need beside them (Python environments, a real Ollama) is made while cargo builds the tests.
 
 use std::{
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::Stdio,
+    thread,
 };
 
 use anyhow::{Context, Result};
 
-use crate::{build, oracle};
+use crate::{build, python, server};
 
 /// What the output of `cargo test` said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -58,14 +61,50 @@ fn number_before(text: &str, word: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// What some tests need: whether the tests are built, the interpreters of `python::ALL`, and a server.
+type Prepared = (bool, Vec<Result<PathBuf>>, Result<server::Server>);
+
+/// Builds the tests and meanwhile makes what some of them need.
+fn prepare(filter: &[String]) -> Result<Prepared> {
+    thread::scope(|scope| {
+        let pythons: Vec<_> = python::ALL.iter().map(|wanted| scope.spawn(|| wanted.python())).collect();
+        let ollama = scope.spawn(server::start);
+        let built = build::cargo()
+            .args(["test", "--workspace", "--profile", build::PROFILE, "--no-run", "--quiet"])
+            .args(filter)
+            .status()
+            .context("cargo could not be started")?
+            .success();
+        let pythons = pythons.into_iter().map(|made| ended(made.join())).collect();
+        Ok((built, pythons, ended(ollama.join())))
+    })
+}
+
+/// The result of a thread.
+fn ended<T>(joined: thread::Result<Result<T>>) -> Result<T> {
+    joined.unwrap_or_else(|_| Err(anyhow::anyhow!("xtask panicked while making it")))
+}
+
 /// Runs the tests whose names contain the filter, or all of them.
 pub(crate) fn run(filter: &[String]) -> Result<u8> {
+    let (built, pythons, ollama) = prepare(filter)?;
+    if !built {
+        return Ok(1);
+    }
     let mut cargo = build::cargo();
-    match oracle::python() {
-        Ok(python) => drop(cargo.env("CHIMERA_ORACLE_PYTHON", python)),
-        Err(error) => eprintln!(
-            "xtask: no Python with the reference packages ({error:#}); tests that need it are skipped"
-        ),
+    for (environment, made) in python::ALL.iter().zip(pythons) {
+        match made {
+            Ok(python) => drop(cargo.env(environment.variable, python)),
+            Err(error) => {
+                eprintln!("xtask: no {environment} ({error:#}); tests that need it are skipped");
+            }
+        }
+    }
+    match &ollama {
+        Ok(server) => {
+            cargo.env("CHIMERA_OLLAMA_URL", &server.url).env("CHIMERA_OLLAMA_VERSION", &server.version);
+        }
+        Err(error) => eprintln!("xtask: no real Ollama ({error:#}); tests that need one are skipped"),
     }
     let mut child = cargo
         .args(["test", "--workspace", "--profile", build::PROFILE, "--no-fail-fast", "--color", "never"])
@@ -94,7 +133,8 @@ pub(crate) fn run(filter: &[String]) -> Result<u8> {
             println!("{line}");
         }
     }
-    let built = child.wait().context("cargo did not end")?.success();
+    let passed = child.wait().context("cargo did not end")?.success();
+    drop(ollama);
     if tally.suites == 0 {
         eprintln!("xtask: no test ran");
         return Ok(1);
@@ -112,7 +152,7 @@ pub(crate) fn run(filter: &[String]) -> Result<u8> {
     // A test that skipped has passed in cargo's eyes; here it has not.
     let skips = tally.skips();
     println!("{} passed, {} failed, {} skipped", tally.passed.saturating_sub(skips), tally.failed, skips);
-    Ok(u8::from(!built || tally.failed > 0))
+    Ok(u8::from(!passed || tally.failed > 0))
 }
 
 #[cfg(test)]

@@ -1,0 +1,70 @@
+//! Programs of others that tests and users may want beside this laboratory: where a present one is found, and how one is
+//! made under `target/fetched`. Nothing here is needed to build or to run the laboratory itself.
+
+pub(crate) mod ollama;
+
+use anyhow::Result;
+
+/// Something that can be fetched.
+struct Item {
+    name: &'static str,
+    about: &'static str,
+    fetch: fn() -> Result<()>,
+}
+
+const ITEMS: &[Item] = &[Item {
+    name: "ollama",
+    about: "an Ollama server: that of OLLAMA_HOST, that on PATH, or one built by Go",
+    fetch: ollama::fetch,
+}];
+
+/// `cargo xtask fetch [name]`.
+pub(crate) fn run(args: &[String]) -> Result<u8> {
+    match args {
+        [] => {
+            print!("{}", list());
+            Ok(0)
+        }
+        [name] if matches!(name.as_str(), "--help" | "-h") => {
+            print!("{}", list());
+            Ok(0)
+        }
+        [name] => match ITEMS.iter().find(|item| item.name == name) {
+            Some(item) => (item.fetch)().map(|()| 0),
+            None => {
+                eprint!("xtask: nothing called `{name}` can be fetched\n\n{}", list());
+                Ok(2)
+            }
+        },
+        _ => {
+            eprint!("xtask: one name at a time\n\n{}", list());
+            Ok(2)
+        }
+    }
+}
+
+fn list() -> String {
+    let mut text = String::from("cargo xtask fetch <name>\n\n");
+    for item in ITEMS {
+        text += &format!("  {:<10} {}\n", item.name, item.about);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_a_usage_error() {
+        assert_eq!(run(&["no-such-thing".to_owned()]).expect("an answer"), 2);
+        assert_eq!(run(&["ollama".to_owned(), "more".to_owned()]).expect("an answer"), 2);
+    }
+
+    #[test]
+    fn the_list_names_everything() {
+        for item in ITEMS {
+            assert!(list().contains(item.name));
+        }
+    }
+}
