@@ -223,4 +223,20 @@ mod tests {
         assert_eq!(set("HOME").as_deref(), Some("place/home"));
         assert_eq!(set("OLLAMA_NUM_PARALLEL").as_deref(), Some("1"));
     }
+
+    #[test]
+    fn a_real_server_answers_and_ends() {
+        let Some(binary) = fetch::ollama::present() else {
+            println!("SKIP: no Ollama here; `cargo xtask fetch ollama` brings one");
+            return;
+        };
+        let home = env::temp_dir().join(format!("chimera-xtask-ollama-{}", std::process::id()));
+        fs::create_dir_all(home.join("home")).expect("a folder");
+        let server = try_start(&binary, &home).expect("it starts");
+        let address = address(&server.url).expect("its address");
+        assert_eq!(version(&address).expect("it answers"), server.version);
+        drop(server);
+        assert!(version(&address).is_err(), "it is gone");
+        fs::remove_dir_all(&home).expect("removed");
+    }
 }

@@ -42,24 +42,18 @@ pub(crate) fn fetch() -> Result<()> {
     Ok(())
 }
 
-/// An Ollama binary: that on PATH, or the one of a former call, or one built now. An error says what is missing.
+/// An Ollama binary: one that is there, or one built now. An error says what is missing.
 pub(crate) fn binary() -> Result<PathBuf> {
-    if let Some(found) = on_path("ollama") {
-        eprintln!("xtask: ollama on PATH: {}", found.display());
+    if let Some(found) = present() {
+        eprintln!("xtask: Ollama is here already: {}", found.display());
         return Ok(found);
     }
-    let folder = root().join("target/fetched/ollama").join(VERSION);
-    let binary = folder.join("ollama").with_extension(env::consts::EXE_EXTENSION);
-    let recipe = recipe(&cpu_fingerprint());
-    let stamp = folder.join("stamp");
-    if is_made(&stamp, &recipe) && binary.is_file() {
-        eprintln!("xtask: Ollama {VERSION} is already built");
-        return Ok(binary);
-    }
+    let binary = built();
     if env::var_os("CHIMERA_NO_FETCH").is_some_and(|value| value != "0" && !value.is_empty()) {
         bail!("there is no `ollama` on PATH, and CHIMERA_NO_FETCH forbids to build one");
     }
     let go = go()?;
+    let (folder, stamp) = (folder(), folder().join("stamp"));
     std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let _ = std::fs::remove_file(&stamp);
     let started = Instant::now();
@@ -71,9 +65,25 @@ pub(crate) fn binary() -> Result<PathBuf> {
     output(build(&source, &binary).env("GOCACHE", &cache)).context("building Ollama failed")?;
     let _ = std::fs::remove_dir_all(&cache);
     // Written last: a stamp says that everything before it went well.
-    std::fs::write(&stamp, recipe).with_context(|| format!("{} cannot be written", stamp.display()))?;
+    std::fs::write(&stamp, recipe(&cpu_fingerprint()))
+        .with_context(|| format!("{} cannot be written", stamp.display()))?;
     eprintln!("xtask: Ollama {VERSION} built in {:.0} s", started.elapsed().as_secs_f64());
     Ok(binary)
+}
+
+/// The binary on PATH, or the one of a former call.
+pub(crate) fn present() -> Option<PathBuf> {
+    let made = || is_made(&folder().join("stamp"), &recipe(&cpu_fingerprint())) && built().is_file();
+    on_path("ollama").or_else(|| made().then(built))
+}
+
+fn folder() -> PathBuf {
+    root().join("target/fetched/ollama").join(VERSION)
+}
+
+/// Where the binary is that is built here.
+fn built() -> PathBuf {
+    folder().join("ollama").with_extension(env::consts::EXE_EXTENSION)
 }
 
 /// What a binary was made from; another recipe is another binary.
