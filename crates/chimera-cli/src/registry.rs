@@ -13,13 +13,14 @@ use chimera_candle::CandleBackend;
 use chimera_core::{BackendId, Clock, InferenceBackend};
 use chimera_harness::{FoundModel, Missing, Registry, RegistryError};
 use chimera_ollama::OllamaBackend;
+use chimera_openai::OpenAiBackend;
 use chimera_records::{FileRecord, LagRecord, ModelEntry};
 use chimera_sim::{Noise, SimBackend, SimModel};
 use chimera_wire::{Endpoint, LagMeter, Proxy, WireError};
 use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
 
 /// Backends of this program. Those behind a wire may have an address behind an `@`.
-pub const BACKENDS: &[&str] = &["candle", "ollama", "sim"];
+pub const BACKENDS: &[&str] = &["candle", "ollama", "openai", "sim"];
 
 /// Port that Ollama listens on unless told otherwise.
 pub const OLLAMA_PORT: u16 = 11434;
@@ -110,6 +111,26 @@ impl Lab {
         builder.id(BackendId::new(name)).threads(self.threads).build()
     }
 
+    /// The OpenAI-compatible backend of a name: its address from the name, else from `OPENAI_BASE_URL`.
+    ///
+    /// # Errors
+    /// An address, a proxy or a key that cannot be used.
+    pub fn openai(&self, name: &str, clock: Arc<dyn Clock>) -> Result<OpenAiBackend, WireError> {
+        let builder = match name.split_once('@') {
+            None => OpenAiBackend::builder_from_env(clock)?,
+            Some((_, address)) => {
+                let endpoint = Endpoint::parse(address, 80)?;
+                let proxy = Proxy::from_env(&endpoint)?;
+                let builder = OpenAiBackend::builder(endpoint, clock).proxy(proxy);
+                match std::env::var("OPENAI_API_KEY") {
+                    Ok(key) if !key.trim().is_empty() => builder.bearer(key.trim()),
+                    _ => builder,
+                }
+            }
+        };
+        builder.id(BackendId::new(name)).build()
+    }
+
     /// The folder of models.
     #[must_use]
     pub fn zoo(&self) -> &Zoo {
@@ -188,6 +209,11 @@ impl Registry for Lab {
         match kind(id) {
             "ollama" => {
                 let backend = self.ollama(id, clock).map_err(|error| setup(id, &error))?;
+                self.keep(id, backend.lag_meter());
+                Ok(Arc::new(backend))
+            }
+            "openai" => {
+                let backend = self.openai(id, clock).map_err(|error| setup(id, &error))?;
                 self.keep(id, backend.lag_meter());
                 Ok(Arc::new(backend))
             }

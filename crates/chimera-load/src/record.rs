@@ -53,6 +53,7 @@ pub fn begin_run(run: &mut RunDir, plan: &LoadPlan, target: &Target, probe: Prob
             started_unix_ms,
             startup_ns: None,
             peak_rss_bytes: None,
+            client_lag: std::collections::BTreeMap::new(),
             host: None,
             failure: None,
         }));

@@ -18,7 +18,7 @@ use futures_util::{
     stream,
 };
 
-use crate::{ask::Held, decode::Expected, generation::Generation, manage::Server};
+use crate::{api::same_name, ask::Held, decode::Expected, generation::Generation, manage::Server};
 
 /// How long a server may take to become free after a generation was cancelled.
 const FREE: Duration = Duration::from_secs(60);
@@ -81,6 +81,18 @@ impl OllamaSession {
         let server = Arc::clone(&self.server);
         Ok(Generation::new(server, self.held.model.clone(), asked, expected, Arc::clone(&self.dropped)))
     }
+
+    /// A server makes room for one model by throwing out another, and loads it again when it is asked: inside the request,
+    /// where it would be measured. What was thrown out is loaded here instead. A failure comes back with the next
+    /// generation.
+    async fn again_resident(&self) {
+        let Ok(resident) = self.server.ps().await else { return };
+        if resident.iter().any(|resident| same_name(&resident.name, &self.held.model)) {
+            return;
+        }
+        let Ok(asked) = self.held.loading(&self.server.teller.id) else { return };
+        let _ = self.server.once(asked.path, asked.json, &self.held.model).await;
+    }
 }
 
 #[async_trait]
@@ -115,7 +127,11 @@ impl Session for OllamaSession {
     /// a dropped connection (seen with 0.11.4); one that does not answer within a minute is unloaded, which ends it, and
     /// the next request loads the model again.
     async fn idle(&self) {
-        if self.closed.load(Ordering::Acquire) || !self.dropped.swap(false, Ordering::AcqRel) {
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        if !self.dropped.swap(false, Ordering::AcqRel) {
+            self.again_resident().await;
             return;
         }
         let Ok(asked) = self.held.nudge(&self.server.teller.id) else { return };

@@ -54,6 +54,10 @@ pub enum Metric {
     DecodeRateServer,
     /// Model load as the server reports it.
     LoadServer,
+    /// Prompt tokens per second of prompt evaluation, as the server counts and times them.
+    PrefillRateServer,
+    /// Decode over prefill plus decode, as the server reports them.
+    DecodeFractionServer,
 }
 
 impl Metric {
@@ -81,6 +85,8 @@ impl Metric {
         Self::TtftServer,
         Self::DecodeRateServer,
         Self::LoadServer,
+        Self::PrefillRateServer,
+        Self::DecodeFractionServer,
     ];
 
     /// Its name in tables, designs and on the command line.
@@ -109,6 +115,8 @@ impl Metric {
             Self::TtftServer => "ttft.server",
             Self::DecodeRateServer => "decode_rate.server",
             Self::LoadServer => "load.server",
+            Self::PrefillRateServer => "prefill_rate.server",
+            Self::DecodeFractionServer => "decode_fraction.server",
         }
     }
 
@@ -118,6 +126,29 @@ impl Metric {
         Self::ALL.iter().copied().find(|metric| metric.name() == name)
     }
 
+    /// The metric that stands for this one of an engine where a client made the stamps: what the client saw, or, of what
+    /// no client can see, what the server reports. The two are different metrics: whoever sets them side by side has to
+    /// say so. A metric that is not an engine's stands for itself.
+    #[must_use]
+    pub fn seen_by(self, stamps: ClockSource) -> Metric {
+        if stamps != ClockSource::Client {
+            return self;
+        }
+        match self {
+            Self::PrefillEngine => Self::PrefillServer,
+            Self::DecodeEngine => Self::DecodeServer,
+            Self::E2eEngine => Self::E2eClient,
+            Self::TpotEngine => Self::TpotClient,
+            Self::DecodeRateEngine => Self::DecodeRateClient,
+            Self::PrefillRateEngine => Self::PrefillRateServer,
+            Self::DecodeFractionEngine => Self::DecodeFractionServer,
+            Self::TtftIntendedEngine => Self::TtftIntendedClient,
+            Self::E2eIntendedEngine => Self::E2eIntendedClient,
+            Self::IssueErrorEngine => Self::IssueErrorClient,
+            other => other,
+        }
+    }
+
     /// Unit of its values.
     #[must_use]
     pub fn unit(self) -> &'static str {
@@ -125,8 +156,9 @@ impl Metric {
             Self::DecodeRateEngine
             | Self::PrefillRateEngine
             | Self::DecodeRateClient
-            | Self::DecodeRateServer => "tok/s",
-            Self::DecodeFractionEngine => "",
+            | Self::DecodeRateServer
+            | Self::PrefillRateServer => "tok/s",
+            Self::DecodeFractionEngine | Self::DecodeFractionServer => "",
             _ => "s",
         }
     }
@@ -167,6 +199,13 @@ impl Metric {
                 positive(reported(lane, Phase::Decode)).map(|seconds| f64::from(tokens) / seconds)
             }
             Self::LoadServer => reported(lane, Phase::Load),
+            Self::PrefillRateServer => positive(reported(lane, Phase::Prefill))
+                .zip(lane.prompt_tokens)
+                .map(|(seconds, n)| f64::from(n) / seconds),
+            Self::DecodeFractionServer => {
+                let (prefill, decode) = reported(lane, Phase::Prefill).zip(reported(lane, Phase::Decode))?;
+                positive(Some(prefill + decode)).map(|both| decode / both)
+            }
             _ => None,
         }
     }
@@ -191,7 +230,7 @@ impl Metric {
                 batch_rate(trial, |lane| lane.prompt_tokens, |lane| lane.sent.zip(lane.prompt_processed))
             }
             // A server's counters do not say when its lanes overlapped.
-            Self::DecodeRateServer => None,
+            Self::DecodeRateServer | Self::PrefillRateServer => None,
             _ => Some(values.iter().sum::<f64>() / values.len() as f64),
         }
     }
@@ -291,6 +330,23 @@ mod tests {
         assert_eq!(of(Metric::IssueErrorEngine), None, "the client's stamps are not the engine's");
         assert_eq!(Metric::IssueErrorEngine.of_lane(&late, ClockSource::Engine), Some(0.25));
         assert_eq!(Metric::TtftIntendedClient.of_lane(&lane(), ClockSource::Client), None, "no schedule");
+    }
+
+    #[test]
+    fn behind_a_wire_prefill_is_the_servers_and_the_rest_the_clients() {
+        let timing = |phase, nanos| PhaseTiming { phase, nanos, source: ClockSource::Server };
+        let timings = vec![timing(Phase::Prefill, 500_000_000), timing(Phase::Decode, 2_000_000_000)];
+        let lane = Lane { timings, ..lane() };
+        let of = |metric: Metric| metric.seen_by(ClockSource::Client).of_lane(&lane, ClockSource::Client);
+        assert_eq!(of(Metric::PrefillEngine), Some(0.5));
+        assert_eq!(of(Metric::TpotEngine), Some(0.5));
+        assert_eq!(of(Metric::E2eEngine), Some(2.5));
+        assert_eq!(of(Metric::PrefillRateEngine), Some(20.0));
+        assert_eq!(of(Metric::DecodeFractionEngine), Some(0.8));
+        for metric in Metric::ALL {
+            assert_eq!(metric.seen_by(ClockSource::Engine), *metric);
+            assert!(!metric.seen_by(ClockSource::Client).name().ends_with(".engine"), "{}", metric.name());
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     fmt,
 };
 
-use chimera_core::ModelInfo;
+use chimera_core::{ClockSource, ModelInfo};
 use chimera_records::{Flag, Manifest, Metric, ModelEntry, Settings, Trial, TrialRole};
 
 /// A run as an analysis sees it.
@@ -132,6 +132,24 @@ impl<'a> Index<'a> {
         arms.into_iter().collect()
     }
 
+    /// The arm that a report is about: of the backend that the command line named first, else the first one.
+    #[must_use]
+    pub fn main_arm(&self) -> Option<Arm<'a>> {
+        let arms = self.arms();
+        let named = self.run.settings.overrides.backends.first();
+        let named = arms.iter().find(|arm| named.is_some_and(|name| name == arm.backend));
+        named.or(arms.first()).copied()
+    }
+
+    /// Whether the trials of an arm were stamped by a client: it was measured over a wire.
+    #[must_use]
+    pub fn is_behind_a_wire(&self, arm: Arm<'_>) -> bool {
+        self.cells()
+            .filter(|(key, _)| key.arm == arm)
+            .flat_map(|(_, trials)| trials)
+            .any(|trial| trial.stamps == ClockSource::Client)
+    }
+
     /// Models that the settings ask for, in the design's order, with what the backend of `arm` reported.
     #[must_use]
     pub fn models(&self, arm: Arm<'_>) -> Vec<ModelFacts<'a>> {
@@ -170,10 +188,10 @@ impl<'a> Index<'a> {
         self.first.iter().map(|(key, trials)| (key, trials.as_slice()))
     }
 
-    /// A metric of a cell, one value per block.
+    /// A metric of a cell, one value per block; behind a wire what stands for it there ([`Metric::seen_by`]).
     #[must_use]
     pub fn per_block(&self, key: &CellKey<'_>, metric: Metric) -> PerBlock {
-        per_block(self.steady(key), |trial| metric.of(trial))
+        per_block(self.steady(key), |trial| seen(metric, trial))
     }
 
     /// Trials that were flagged for noise of the host, among the steady ones.
@@ -181,6 +199,11 @@ impl<'a> Index<'a> {
     pub fn noisy(&self) -> usize {
         self.steady.values().flatten().filter(|trial| trial.flags.contains(&Flag::HostNoise)).count()
     }
+}
+
+/// A metric of a trial, by whoever stamped it.
+pub(crate) fn seen(metric: Metric, trial: &Trial) -> Option<f64> {
+    metric.seen_by(trial.stamps).of(trial)
 }
 
 /// One value per block from any function of a trial.

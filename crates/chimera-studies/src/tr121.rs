@@ -9,7 +9,9 @@ use chimera_report::{Draft, Findings, Headline, Verdict};
 
 use crate::{
     Arm, Estimands, Index, PhaseMetric, RunData, Scaling, Selection, Study, StudyError,
-    sections::{architecture, capacity, claims, cold, context, fraction, growth, latency, regime, threats},
+    sections::{
+        architecture, beside, capacity, claims, cold, context, fraction, growth, latency, regime, threats,
+    },
 };
 
 /// The study.
@@ -27,9 +29,19 @@ const GENERAL_THREATS: &[&str] = &[
      regime from one that does not.",
     "All models stay resident in a block's process; a model's weights can be pushed out of the cache by another's between \
      two trials, as they would be in a server that holds several models.",
-    "In process: no HTTP, no queue, no tokenizer is in these times.",
     "Two tokenizers: the natural prompts have different lengths for the GPT-2 family and for SmolLM2.",
     "Energy was not measured.",
+];
+
+const IN_PROCESS: &[&str] = &["In process: no HTTP, no queue, no tokenizer is in these times."];
+
+const BEHIND_A_WIRE: &[&str] = &[
+    "Behind a wire: decode and end-to-end times hold the way over HTTP and the client's own lag (in the manifest); prefill \
+     is the server's own word.",
+    "The server is not started anew for each block. Its models are loaded anew, so the first use of a model is one, and the \
+     first use of a process is the client's only.",
+    "A server that ends an answer early (end of sequence, a repetition that it does not like) makes the trial short or \
+     failed; with random weights that happens, and such trials are counted.",
 ];
 
 impl Study for Tr121 {
@@ -47,7 +59,7 @@ impl Study for Tr121 {
         }
         let index = Index::new(run);
         let arms = index.arms();
-        let Some(arm) = arms.first().copied() else {
+        let Some(arm) = index.main_arm() else {
             return Err(StudyError::NothingMeasured { counts: format!("{:?}", run.manifest.counts) });
         };
         let budget = reference_budget(run);
@@ -81,12 +93,17 @@ impl Study for Tr121 {
             .section(regime::section(&index, &selection, &regimes, run.manifest.host.memory_read_rate)?)
             .section(fraction::section(&index, arm, FAMILY, budget, &mut estimands)?)
             .section(cold::section(&index, arm, FAMILY, &mut estimands)?);
+        if let Some(section) = beside::section(&index, arm, budget)? {
+            draft = draft.section(section);
+        }
         if let Some(price) = &run.settings.design.capacity {
             draft = draft.section(capacity::section(&index, arm, budget, price, &mut estimands)?);
         }
         let judgements = claims::judge(run, &estimands)?;
         draft = draft.section(claims::section(run, &estimands, &judgements));
-        draft = draft.section(threats::section(&index, GENERAL_THREATS, &main, &quiet)?);
+        let wires = if index.is_behind_a_wire(arm) { BEHIND_A_WIRE } else { IN_PROCESS };
+        let general: Vec<&str> = GENERAL_THREATS.iter().chain(wires).copied().collect();
+        draft = draft.section(threats::section(&index, &general, &main, &quiet)?);
         draft = headline(draft, run, arm, &main, &estimands, &judgements)?;
         draft = threats::gaps(draft, &index);
         for phase in threats::missing_scalings(&main) {
@@ -95,13 +112,14 @@ impl Study for Tr121 {
                 "fewer than four models of the family have a steady value in every prompt",
             );
         }
-        if let Some(other) = arms.get(1..).filter(|others| !others.is_empty()) {
-            let names: Vec<String> = other.iter().map(ToString::to_string).collect();
+        let others_arms: Vec<String> =
+            arms.iter().filter(|other| **other != arm).map(ToString::to_string).collect();
+        if !others_arms.is_empty() {
             draft = draft.gap(
                 "fits of the other arms",
                 format!(
-                    "the fits and claims above belong to {arm}; {} are in the latency tables only",
-                    names.join("; ")
+                    "the fits and claims above belong to {arm}; {} are in the latency tables and set beside it, cell by cell",
+                    others_arms.join("; ")
                 ),
             );
         }

@@ -8,7 +8,10 @@ use chimera_report::{Cell, Column, NoteKind, Section, Table};
 use chimera_stats::{Estimate, Sample};
 
 use super::{both, cell, geometric, mean};
-use crate::{Arm, CellKey, Estimands, Index, LEVEL, PerBlock, StudyError, data::per_block};
+use crate::{
+    Arm, CellKey, Estimands, Index, LEVEL, PerBlock, StudyError,
+    data::{per_block, seen},
+};
 
 /// The section for one arm; first-use ratios of `family` go into the estimands.
 ///
@@ -101,7 +104,7 @@ fn ratios(
         for (first, kind) in KINDS {
             let of_kind: Vec<&Trial> =
                 trials.iter().copied().filter(|trial| strongest(trial) == Some(first)).collect();
-            let cold = per_block(&of_kind, |trial| Metric::PrefillEngine.of(trial));
+            let cold = per_block(&of_kind, |trial| seen(Metric::PrefillEngine, trial));
             let ratio = both(&cold, &steady, |cold, steady| cold / steady);
             if !ratio.is_empty() {
                 found.entry(kind).or_default().entry((key.model, key.scenario)).or_default().extend(ratio);
@@ -192,5 +195,5 @@ fn steady_prefill(index: &Index<'_>, key: &CellKey<'_>) -> PerBlock {
             trials.extend_from_slice(steady);
         }
     }
-    per_block(&trials, |trial| Metric::PrefillEngine.of(trial))
+    per_block(&trials, |trial| seen(Metric::PrefillEngine, trial))
 }

@@ -7,7 +7,10 @@ use chimera_report::{Cell, Column, NoteKind, Section, Table};
 use chimera_stats::{Sample, ratio_of_sums};
 
 use super::{cell, geometric, mean};
-use crate::{Arm, CellKey, Index, StudyError, data::per_block};
+use crate::{
+    Arm, CellKey, Index, StudyError,
+    data::{per_block, seen},
+};
 
 const FEW: &str = "no completed steady trial";
 const ONE: &str = "undefined for fewer than two generated tokens";
@@ -29,6 +32,14 @@ pub fn section(index: &Index<'_>, budget: u32) -> Result<Section, StudyError> {
             "`prefill.engine`, `tpot.engine`, `e2e.engine`, `decode_rate.engine`: see docs/metrics.md. Numbers of an \
              in-process engine hold no HTTP, no queue and no tokenizer.",
         );
+    if index.arms().iter().any(|arm| index.is_behind_a_wire(*arm)) {
+        section = section.note(
+            NoteKind::Definition,
+            "Behind a wire other metrics stand in the same columns: prefill is `prefill.server`, as the server reports it \
+             and without the way to it; decode per token and end to end are `tpot.client` and `e2e.client`, from the \
+             stamps at which bytes arrived. Prompts begin with a nonce, whose tokens are part of the prompt tokens.",
+        );
+    }
     for (number, arm) in index.arms().into_iter().enumerate() {
         let main: Vec<CellKey<'_>> = cells(index, arm, |key| key.budget == budget && key.batch == 1);
         section = section.table(table(
@@ -132,7 +143,7 @@ fn rate(
     for (block, trials) in blocks {
         match trials.as_slice() {
             [one] => {
-                rates.extend(metric.of(one).map(|rate| (block, rate)));
+                rates.extend(seen(metric, one).map(|rate| (block, rate)));
             }
             several => {
                 // A resumed block may hold a cell twice.
@@ -149,7 +160,7 @@ fn rate(
 
 /// Tokens and seconds behind a rate of one trial.
 fn work(trial: &Trial, metric: Metric) -> Option<(f64, f64)> {
-    let rate = metric.of(trial)?;
+    let rate = seen(metric, trial)?;
     let tokens: u32 = trial
         .lanes
         .iter()
@@ -166,7 +177,7 @@ fn work(trial: &Trial, metric: Metric) -> Option<(f64, f64)> {
 pub(crate) fn output_rate(index: &Index<'_>, key: &CellKey<'_>) -> crate::PerBlock {
     per_block(index.steady(key), |trial| {
         let tokens: u32 = trial.lanes.iter().map(|lane| lane.generated).sum::<Option<u32>>()?;
-        let span = Metric::E2eEngine.of(trial).filter(|span| *span > 0.0)?;
+        let span = seen(Metric::E2eEngine, trial).filter(|span| *span > 0.0)?;
         Some(f64::from(tokens) / span)
     })
 }

@@ -2,6 +2,7 @@
 //! the quantities that hypotheses and claims refer to into [`crate::Estimands`].
 
 pub mod architecture;
+pub mod beside;
 pub mod capacity;
 pub mod claims;
 pub mod cold;
