@@ -121,7 +121,11 @@ fn a_cached_prompt_shows_in_the_servers_own_prefill() {
             (end.prompt.unwrap(), nanos(&end, Phase::Prefill))
         };
         let cold = prefill("1001").await;
-        let warm = prefill("1001").await;
+        // A busy machine makes any single time long; the shortest of some is the cache's.
+        let mut warm = prefill("1001").await;
+        for _ in 0..4 {
+            warm = warm.min(prefill("1001").await);
+        }
         let other = prefill("2002").await;
         println!("tokens and ns of prefill: cold {cold:?}, again {warm:?}, with another nonce {other:?}");
         assert_eq!(cold.0, warm.0, "the count stays the same");

@@ -19,8 +19,8 @@ use http::{HeaderName, HeaderValue, Method, Request, header};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::{
-    Answer, AsyncIo, Body, Connector, Endpoint, Lag, LagMeter, Proxy, WireError, link::Link, outgoing::Outgoing, proxy,
-    stamped::Stamped, tls,
+    Answer, AsyncIo, Body, Connector, Endpoint, Lag, LagMeter, Proxy, WireError, link::Link,
+    outgoing::Outgoing, proxy, stamped::Stamped, tls,
 };
 
 /// Idle connections kept.
@@ -64,12 +64,24 @@ pub struct Call {
 impl Call {
     /// Asks for something.
     pub fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: Bytes::new(), file: None, accept: "application/json" }
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            body: Bytes::new(),
+            file: None,
+            accept: "application/json",
+        }
     }
 
     /// Sends JSON.
     pub fn post(path: impl Into<String>, json: impl Into<Bytes>) -> Self {
-        Self { method: Method::POST, path: path.into(), body: json.into(), file: None, accept: "application/json" }
+        Self {
+            method: Method::POST,
+            path: path.into(),
+            body: json.into(),
+            file: None,
+            accept: "application/json",
+        }
     }
 
     /// Sends the first `length` bytes of a file, which is opened when the request is sent and read while it goes out: memory
