@@ -342,7 +342,9 @@ impl Decoder {
             return Err(self.teller.protocol(format_args!("the answer was cut off: {what}")));
         };
         let reason = self.reason(&reason)?;
-        let generated = self.told.generated;
+        // Ollama puts a usage of zeros into every part: where text came, a zero is no count.
+        let generated = self.told.generated.filter(|generated| *generated > 0 || self.chunks == 0);
+        self.told.prompt = self.told.prompt.filter(|prompt| *prompt > 0);
         let budget = self.expected.budget;
         if let Some(generated) = generated {
             if generated > budget.saturating_add(OVER) {

@@ -138,6 +138,12 @@ fn tokens_without_any_text_are_seen_at_the_end() {
 }
 
 #[test]
+fn a_usage_of_zeros_beside_text_is_no_count() {
+    let zeros = r#"{"choices":[{"index":0,"text":"a","finish_reason":"stop"}],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
+    assert_eq!(plain(&[zeros]).unwrap(), [chunk("a", None, None), end(FinishReason::Stop, None, None)]);
+}
+
+#[test]
 fn what_is_no_answer_is_an_error_with_its_code() {
     let with = |reason: &str| STOP.replace("stop", reason);
     let over = r#"{"choices":[],"usage":{"completion_tokens":17}}"#;
@@ -212,6 +218,23 @@ fn stamps_are_those_of_the_pieces_that_brought_an_event_s_end() {
     assert_eq!(at(&[first]), [1, 2]);
     assert_eq!(at(&[first - 1]), [2, 2]);
     assert_eq!(at(&[first + 3]), [1, 2]);
+}
+
+/// What decoding costs. Printed, not judged: machines differ.
+#[test]
+fn decoding_costs_little_per_token() {
+    const TOKENS: u32 = 20_000;
+    let wide = r#"{"id":"cmpl-7f0c","object":"text_completion","created":1763900000,"model":"Qwen/Qwen3-0.6B","choices":[{"index":0,"text":" city","logprobs":null,"finish_reason":null,"stop_reason":null}]}"#;
+    let chat = r#"{"choices":[{"finish_reason":null,"index":0,"delta":{"content":" city"}}],"created":1763900000,"id":"chatcmpl-1","model":"gemma","system_fingerprint":"b7137","object":"chat.completion.chunk"}"#;
+    for (what, part) in [("completion", wide), ("chat", chat)] {
+        let mut bytes = events(&[part]).repeat(TOKENS as usize);
+        bytes.extend(events(&[STOP, "[DONE]"]));
+        let began = std::time::Instant::now();
+        let found = read_whole(&bytes, &vec![1460; bytes.len() / 1460], TOKENS, false).unwrap();
+        let took = began.elapsed();
+        assert_eq!(found.len(), TOKENS as usize + 1);
+        println!("{what}: {} ns per token of {} bytes", took.as_nanos() / u128::from(TOKENS), part.len() + 8);
+    }
 }
 
 /// What arbitrary bytes must keep to: one end, last, and the same in every split. The fuzz target does the same.

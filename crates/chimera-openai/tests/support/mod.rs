@@ -101,7 +101,7 @@ pub(crate) fn management(request: &Asked, stream: &mut TcpStream) {
         let list =
             format!(r#"{{"object":"list","data":[{{"id":"{MODEL}","object":"model","owned_by":"me"}}]}}"#);
         plain("200 OK", json, &list)
-    } else if request.is("POST /v1/") {
+    } else if request.is("POST /v1/") || request.is("POST /api/v0/") {
         plain("200 OK", json, r#"{"choices":[{"index":0,"text":"a","finish_reason":"length"}]}"#)
     } else {
         plain("404 Not Found", json, r#"{"error":{"message":"Not Found"}}"#)
