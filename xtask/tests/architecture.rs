@@ -41,7 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that run models. Each has a conformance suite, and only `chimera-cli` names them.
-const ADAPTERS: &[&str] = &["chimera-sim", "chimera-candle"];
+const ADAPTERS: &[&str] = &["chimera-sim", "chimera-candle", "chimera-ollama", "chimera-openai"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()

@@ -11,8 +11,8 @@ use chimera_core::{Availability, Clock, InferenceBackend, LoadOptions, ModelRef,
 use chimera_harness::{Registry, host_record};
 use chimera_load::{
     Arrivals, Cancel, Distribution, Length, Lengths, LevelSummary, LoadConfig, LoadPlan, LoadRun, Progress,
-    Prompts, Quantile, RunOptions, Saturation, Slo, Target, WriterSink, begin_run, create_run, finish_run,
-    run_blocking, summarise,
+    Prompts, Quantile, RunOptions, Saturation, Sink, Slo, Target, WriterSink, begin_run, create_run,
+    finish_run, run_blocking, summarise,
 };
 use chimera_records::ModelEntry;
 use chimera_report::aligned;

@@ -82,7 +82,10 @@ pub struct ServeArgs {
 /// A script, a model or an address that cannot be used.
 pub fn main(args: &ServeArgs) -> anyhow::Result<u8> {
     let (stop, stopped) = mpsc::channel();
-    ctrlc::set_handler(move || drop(stop.send(()))).context("Ctrl-C cannot be caught")?;
+    ctrlc::set_handler(move || {
+        let _ = stop.send(());
+    })
+    .context("Ctrl-C cannot be caught")?;
     let bind = SocketAddr::new(args.bind, args.port);
     match &args.script {
         Some(script) => play(args, script, bind, &stopped),
