@@ -252,13 +252,14 @@ impl Decoder {
         out: &mut VecDeque<Event>,
     ) -> Result<(), BackendError> {
         let mut tokens = ids.as_ref().map(|ids| ids.len() as u64);
-        if tokens.is_none() && self.expected.counts && has_usage {
-            if let (Some(so_far), Some(carried)) = (self.told.generated, self.carried) {
-                tokens = u64::from(so_far).checked_sub(carried);
-                if tokens.is_none() {
-                    let what = format_args!("{so_far} tokens so far, after {carried}");
-                    return Err(self.teller.protocol(what));
-                }
+        if tokens.is_none()
+            && self.expected.counts
+            && has_usage
+            && let (Some(so_far), Some(carried)) = (self.told.generated, self.carried)
+        {
+            tokens = u64::from(so_far).checked_sub(carried);
+            if tokens.is_none() {
+                return Err(self.teller.protocol(format_args!("{so_far} tokens so far, after {carried}")));
             }
         }
         if text.is_empty() && tokens.is_none_or(|tokens| tokens == 0) {

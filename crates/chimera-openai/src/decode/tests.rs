@@ -229,11 +229,17 @@ fn decoding_costs_little_per_token() {
     for (what, part) in [("completion", wide), ("chat", chat)] {
         let mut bytes = events(&[part]).repeat(TOKENS as usize);
         bytes.extend(events(&[STOP, "[DONE]"]));
-        let began = std::time::Instant::now();
-        let found = read_whole(&bytes, &vec![1460; bytes.len() / 1460], TOKENS, false).unwrap();
-        let took = began.elapsed();
-        assert_eq!(found.len(), TOKENS as usize + 1);
-        println!("{what}: {} ns per token of {} bytes", took.as_nanos() / u128::from(TOKENS), part.len() + 8);
+        let cuts = vec![1460; bytes.len() / 1460];
+        // The best of some rounds: what else the machine does only adds.
+        let best = (0..7).map(|_| {
+            let began = std::time::Instant::now();
+            let found = read_whole(&bytes, &cuts, TOKENS, false).unwrap();
+            let took = began.elapsed();
+            assert_eq!(found.len(), TOKENS as usize + 1);
+            took
+        });
+        let nanos = best.min().unwrap().as_nanos() / u128::from(TOKENS);
+        println!("{what}: {nanos} ns per token of {} bytes", part.len() + 8);
     }
 }
 
