@@ -28,8 +28,11 @@ pub fn main(json: bool) -> anyhow::Result<u8> {
                 all.insert((*name).to_owned(), serde_json::to_value(&probe).exit(FILES)?);
             }
             Ok(probe) => {
-                let version = probe.version.as_deref().unwrap_or("version unknown");
-                println!("{name:10} {} ({version})", probe.availability);
+                match (probe.availability.is_ready(), &probe.version) {
+                    (true, Some(version)) => println!("{name:10} ready ({version})"),
+                    (true, None) => println!("{name:10} ready (it does not tell its version)"),
+                    (false, _) => println!("{name:10} {}", probe.availability),
+                }
                 for (label, value) in &probe.details {
                     println!("           {label}: {value}");
                 }

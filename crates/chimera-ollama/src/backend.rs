@@ -423,19 +423,19 @@ impl InferenceBackend for OllamaBackend {
             // Older than the call, perhaps.
             Err(BackendError::Unsupported { .. }) => match server.greets().await {
                 Ok(true) => Ok(None),
-                Ok(false) => Err("something answers there that is no Ollama".to_owned()),
-                Err(error) => Err(error.to_string()),
+                Ok(false) => Err(format!("what answers at {endpoint} is no Ollama")),
+                Err(error) => Err(server.teller.why(&error)),
             },
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(server.teller.why(&error)),
         };
         let (availability, version) = match found {
             Ok(version) => (Availability::Ready, version),
             Err(reason) => {
                 let remedy =
-                    "start it with `ollama serve`, or set OLLAMA_HOST (and OLLAMA_API_KEY where a key is \
-                              wanted)"
+                    "start it with `ollama serve` (`cargo xtask fetch ollama` brings one), or set OLLAMA_HOST, and \
+                     OLLAMA_API_KEY where a key is wanted"
                         .to_owned();
-                (Availability::Unreachable { reason: format!("{endpoint}: {reason}"), remedy }, None)
+                (Availability::Unreachable { reason, remedy }, None)
             }
         };
         Ok(Probe {

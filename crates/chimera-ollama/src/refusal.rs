@@ -9,6 +9,9 @@ use serde_json::Value;
 /// Characters of somebody else's text that are shown.
 const SHOWN: usize = 300;
 
+/// What mends a server that does not listen.
+const START: &str = " (start it with `ollama serve`, or set OLLAMA_HOST)";
+
 /// Who is asked, and what must not be shown.
 #[derive(Clone)]
 pub(crate) struct Teller {
@@ -53,12 +56,20 @@ impl Teller {
         BackendError::Unavailable { backend: self.id.clone(), reason: reason.to_string() }
     }
 
+    /// Why nobody answered, without the remedy: a probe has a place of its own for that.
+    pub(crate) fn why(&self, error: &BackendError) -> String {
+        match error {
+            BackendError::Unavailable { reason, .. } => {
+                reason.strip_suffix(START).unwrap_or(reason).to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// A failure of the wire, with what mends it where somebody can.
     pub(crate) fn wire(&self, error: WireError) -> BackendError {
         match error {
-            WireError::Connect { .. } => {
-                self.unavailable(format!("{error} (start it with `ollama serve`, or set OLLAMA_HOST)"))
-            }
+            WireError::Connect { .. } => self.unavailable(format!("{error}{START}")),
             other => other.into_backend(&self.id),
         }
     }

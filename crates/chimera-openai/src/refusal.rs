@@ -12,6 +12,9 @@ const SHOWN: usize = 300;
 /// What mends a missing or a wrong key.
 pub(crate) const KEY: &str = "set OPENAI_API_KEY, or give another key";
 
+/// What mends a server that does not listen.
+const START: &str = " (start the server, or set OPENAI_BASE_URL)";
+
 /// Who is asked, and what must not be shown.
 #[derive(Clone)]
 pub(crate) struct Teller {
@@ -68,12 +71,20 @@ impl Teller {
         }
     }
 
+    /// Why nobody answered, without the remedy: a probe has a place of its own for that.
+    pub(crate) fn why(&self, error: &BackendError) -> String {
+        match error {
+            BackendError::Unavailable { reason, .. } => {
+                reason.strip_suffix(START).unwrap_or(reason).to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// A failure of the wire, with what mends it where somebody can.
     pub(crate) fn wire(&self, error: WireError) -> BackendError {
         match error {
-            WireError::Connect { .. } => {
-                self.unavailable(format!("{error} (start the server, or set OPENAI_BASE_URL)"))
-            }
+            WireError::Connect { .. } => self.unavailable(format!("{error}{START}")),
             other => other.into_backend(&self.id),
         }
     }

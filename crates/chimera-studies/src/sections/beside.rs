@@ -110,7 +110,9 @@ pub fn section(index: &Index<'_>, main: Arm<'_>, budget: u32) -> Result<Option<S
     }
     let section = Section::new("beside", "Side by side")
         .paragraph(
-            "The same weights, prompts and budgets on each arm, in random order within the same blocks. The metrics' names \
+            "The same weights, prompts and budgets on each arm, in random order within the same blocks; only behind a wire a \
+             prompt begins with a nonce, which makes it some tokens longer: a prefill of a short prompt is not the same \
+             work. The metrics' names \
              say who measured: `.server` is what a server says of itself, `.client` holds the way there and back, `.engine` \
              holds neither. A ratio of two sources holds that difference too.",
         )
