@@ -143,6 +143,10 @@ pub fn main(args: &BenchArgs) -> anyhow::Result<u8> {
     let mut run = create_run(&parent, &plan, program::record(), host_record(&host)).exit(FILES)?;
     let _lock = run.lock().exit(FILES)?;
     begin_run(&mut run, &plan, &target, probe).exit(FILES)?;
+    match crate::prove::short() {
+        Ok(proof) => run.update(|manifest| manifest.self_proof = Some(proof)).exit(FILES)?,
+        Err(error) => eprintln!("our own error could not be measured: {error:#}"),
+    }
     let cancel = Cancel::new();
     let handle = cancel.clone();
     ctrlc::set_handler(move || handle.cancel()).context("Ctrl-C cannot be caught")?;

@@ -13,6 +13,7 @@ pub mod prepare;
 pub mod probe;
 pub mod program;
 pub mod progress;
+pub mod prove;
 pub mod registry;
 pub mod replay;
 pub mod runs;

@@ -265,7 +265,12 @@ impl Registry for Lab {
 /// A client's lag as manifests have it.
 #[must_use]
 pub fn lag_record(meter: &LagMeter) -> LagRecord {
-    let lag = meter.lag();
+    lag_record_of(&meter.lag())
+}
+
+/// The same of figures that were taken before.
+#[must_use]
+pub fn lag_record_of(lag: &chimera_wire::Lag) -> LagRecord {
     LagRecord {
         stamped: lag.stamped,
         unstamped: lag.unstamped,

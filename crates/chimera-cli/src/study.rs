@@ -164,7 +164,13 @@ fn start(study: &dyn Study, args: &StudyArgs, lab: &Lab) -> anyhow::Result<Optio
     host.memory_read_rate = chimera_telemetry::memory_read_rate(cores(), 4);
     let new =
         NewRun { design: &text, overrides: &overrides, shard: args.shard, program: program::record(), host };
-    RunDir::create(&parent, &new).exit(FILES).map(Some)
+    let mut run = RunDir::create(&parent, &new).exit(FILES)?;
+    // Before anything is measured, and after everything is made: our own error, for the manifest.
+    match crate::prove::short() {
+        Ok(proof) => run.update(|manifest| manifest.self_proof = Some(proof)).exit(FILES)?,
+        Err(error) => eprintln!("our own error could not be measured: {error:#}"),
+    }
+    Ok(Some(run))
 }
 
 /// The backends that the command line asks for; none leaves the design's. A server is measured beside the design's own

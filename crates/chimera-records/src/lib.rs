@@ -17,7 +17,7 @@ pub use design::{
 pub use error::{DesignError, PlanError};
 pub use manifest::{
     Clocks, Counts, FileRecord, FormatVersion, HostRecord, LagRecord, Manifest, ModelRecord, NoiseRecord,
-    ProcessRecord, ProgramRecord, RunStatus, Shard,
+    ProcessRecord, ProgramRecord, RunStatus, SelfProof, Shard,
 };
 pub use metric::Metric;
 pub use plan::{Block, Cell, Plan, PlannedTrial};

@@ -167,6 +167,29 @@ pub struct ProcessRecord {
     pub failure: Option<String>,
 }
 
+/// The instrument's own error, measured at the start of the run against a server in the same process that writes down what it
+/// sent when: the short form of `chimera prove`. What is absent was not measured, or could not be certified.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SelfProof {
+    /// Streams at once.
+    pub streams: u32,
+    /// Tokens per second of each.
+    pub rate: f64,
+    /// Tokens compared.
+    pub tokens: u64,
+    /// Our stamp of a token minus the beginning of the server's write of it, median, in nanoseconds: never flattering.
+    pub receive_p50_ns: Option<u64>,
+    /// Its 99th percentile, from 662 tokens on.
+    pub receive_p99_ns: Option<u64>,
+    /// Its largest value.
+    pub receive_max_ns: Option<u64>,
+    /// Processor time of the client per paced token, in nanoseconds.
+    pub cpu_ns_per_token: Option<f64>,
+    /// How late the client was by the kernel's stamps.
+    pub lag: LagRecord,
+}
+
 /// How late a client was: from the arrival of bytes in the kernel to our stamp. Part of the error of every time that was
 /// measured over a wire.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -280,6 +303,9 @@ pub struct Manifest {
     /// The instrument.
     #[serde(default)]
     pub clocks: Clocks,
+    /// The instrument's own error over a wire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_proof: Option<SelfProof>,
     /// Pressure during the run.
     #[serde(default)]
     pub noise: NoiseRecord,

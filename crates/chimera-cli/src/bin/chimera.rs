@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use chimera_cli::{artifacts, bench, compare, exit, models, probe, replay, runs, serve};
+use chimera_cli::{artifacts, bench, compare, exit, models, probe, prove, replay, runs, serve};
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Arguments {
     Compare(compare::CompareArgs),
     /// Put a backend behind Ollama's and OpenAI's interfaces, or play a script and tell the truth about it.
     Serve(serve::ServeArgs),
+    /// Our own error, against a server that knows the truth.
+    Prove(prove::ProveArgs),
     /// Put a backend or a server under load.
     Bench(bench::BenchArgs),
     /// A published report again, from its published data.
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Arguments::Runs(command) => runs::main(&command),
         Arguments::Compare(args) => compare::compare(&args),
         Arguments::Serve(args) => serve::main(&args),
+        Arguments::Prove(args) => prove::main(&args),
         Arguments::Bench(args) => bench::main(&args),
         Arguments::Replay(args) => replay::replay(&args),
         Arguments::Claims(args) => replay::claims(&args),

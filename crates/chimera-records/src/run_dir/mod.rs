@@ -123,6 +123,7 @@ impl RunDir {
             program: new.program.clone(),
             host: new.host.clone(),
             clocks: Default::default(),
+            self_proof: None,
             noise: Default::default(),
             backends: Default::default(),
             models: Default::default(),

@@ -149,6 +149,7 @@ gen = [32]
                 virtualised: Some(false),
             },
             clocks: Clocks::default(),
+            self_proof: None,
             noise: NoiseRecord::default(),
             backends: BTreeMap::from([(
                 "candle".to_owned(),

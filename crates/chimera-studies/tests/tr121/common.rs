@@ -133,7 +133,8 @@ pub(crate) fn manifest(settings: &Settings, plan: &Plan, backend: &str, trials: 
         host: HostRecord { memory_read_rate: Some(2e10), ..HostRecord::default() },
         clocks: Clocks { resolution_ns: Some(20), reading_ns: Some(25.0), per_event_ns: Some(120.0) },
         hosts: BTreeMap::new(),
-        noise: NoiseRecord::default(),
+        self_proof: None,
+            noise: NoiseRecord::default(),
         backends: BTreeMap::new(),
         models: settings
             .design

@@ -1,0 +1,132 @@
+//! Streams at the pace of a real model: how late is our stamp of each token, and what does that do to TTFT, inter-token
+//! latency and end-to-end time? The server stamps its writes on the same clock.
+
+use std::{sync::Arc, time::Duration};
+
+use chimera_core::{Clock, Stamp};
+use chimera_serve::{
+    script::{ScriptModel, Tokens},
+    truth::Truth,
+};
+use chimera_wire::Lag;
+use futures_util::future::try_join_all;
+
+use super::{
+    bench_client::{Adapter, Seen, load, server, stream, truth},
+    figures::{Errors, thread_time},
+};
+
+/// The first token comes so long after the request.
+const TTFT: Duration = Duration::from_millis(100);
+
+/// What a paced run showed.
+#[derive(Debug)]
+pub(super) struct Paced {
+    pub(super) adapter: Adapter,
+    pub(super) streams: u32,
+    pub(super) rate: f64,
+    pub(super) tokens: u64,
+    /// Streams whose tokens are not all there, in words.
+    pub(super) wrong: Vec<String>,
+    /// Our stamp of a token minus the beginning of its write.
+    pub(super) receive: Errors,
+    /// |our TTFT minus the server's|: its own reading of the request is part of it.
+    pub(super) ttft: Errors,
+    /// |our gap minus the server's|.
+    pub(super) itl: Errors,
+    /// |our end-to-end time minus the server's|.
+    pub(super) e2e: Errors,
+    pub(super) cpu_ns_per_token: Option<f64>,
+    pub(super) lag: Lag,
+}
+
+/// Runs `streams` streams of `rate` tokens per second for about `seconds`, their beginnings spread over one gap.
+pub(super) fn run(
+    adapter: Adapter,
+    clock: &Arc<dyn Clock>,
+    streams: u32,
+    rate: f64,
+    seconds: f64,
+) -> anyhow::Result<Paced> {
+    let gap = Duration::from_secs_f64(1.0 / rate);
+    let count = ((seconds * rate).ceil() as u32).max(2);
+    let name = |i: u32| format!("s{i}");
+    let models = (0..streams).map(|i| ScriptModel::new(name(i), Tokens::paced(count, TTFT, gap))).collect();
+    let server = server(models, clock)?;
+    let (backend, meter) = adapter.client(&server.url(), Arc::clone(clock))?;
+    let (seen, cpu) = async_io::block_on(async {
+        let mut sessions = Vec::new();
+        for i in 0..streams {
+            sessions.push(load(&*backend, &name(i)).await?);
+        }
+        let all = (0..streams).zip(sessions).map(|(i, session)| {
+            let wait = gap.mul_f64(f64::from(i) / f64::from(streams));
+            stream(session, Arc::clone(clock), wait, count, false)
+        });
+        let before = thread_time();
+        let seen = try_join_all(all).await?;
+        let cpu = before.zip(thread_time()).map(|(before, after)| after.saturating_sub(before));
+        anyhow::Ok((seen, cpu))
+    })?;
+    let truth = truth(server)?;
+    let mut paced = Paced {
+        adapter,
+        streams,
+        rate,
+        tokens: 0,
+        wrong: Vec::new(),
+        receive: Errors::default(),
+        ttft: Errors::default(),
+        itl: Errors::default(),
+        e2e: Errors::default(),
+        cpu_ns_per_token: None,
+        lag: meter.lag(),
+    };
+    for seen in &seen {
+        paced.judge(seen, &truth);
+    }
+    paced.cpu_ns_per_token =
+        cpu.filter(|_| paced.tokens > 0).map(|cpu| cpu.as_nanos() as f64 / paced.tokens as f64);
+    Ok(paced)
+}
+
+fn apart(a: i128, b: i128) -> u64 {
+    u64::try_from((a - b).abs()).unwrap_or(u64::MAX)
+}
+
+impl Paced {
+    fn judge(&mut self, seen: &Seen, truth: &Truth) {
+        let model = seen.model.as_str();
+        let mut records =
+            truth.records.iter().filter(|r| r.model.as_deref() == Some(model) && r.tokens() > 0);
+        let Some(record) = records.find(|record| record.tokens() > 1) else {
+            self.wrong.push(format!("{model}: the server knows of no such answer"));
+            return;
+        };
+        let writes: Vec<Stamp> = record.token_writes().map(|write| write.before).collect();
+        if writes.len() != seen.chunks.len()
+            || seen.generated.is_some_and(|n| u64::from(n) != record.tokens())
+        {
+            self.wrong.push(format!(
+                "{model}: {} writes of {} tokens, seen as {} chunks of {:?} tokens",
+                writes.len(),
+                record.tokens(),
+                seen.chunks.len(),
+                seen.generated
+            ));
+            return;
+        }
+        self.tokens += record.tokens();
+        let pairs: Vec<(Stamp, Stamp)> = seen.chunks.iter().copied().zip(writes).collect();
+        for (ours, theirs) in &pairs {
+            self.receive.push(u64::try_from(*ours - *theirs).unwrap_or(0));
+        }
+        for [(a, x), (b, y)] in pairs.array_windows() {
+            self.itl.push(apart(*b - *a, *y - *x));
+        }
+        if let (Some((first, wrote_first)), Some((last, wrote_last))) = (pairs.first(), pairs.last()) {
+            self.ttft.push(apart(*first - seen.sent, *wrote_first - record.received));
+            self.e2e.push(apart(*last - seen.sent, *wrote_last - record.received));
+        }
+    }
+}
