@@ -5,6 +5,7 @@ use std::{
     fmt,
     fs::File,
     future::{Future, poll_fn},
+    io,
     path::PathBuf,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
@@ -175,10 +176,20 @@ impl Pool {
     async fn connect(&self) -> Result<Link, WireError> {
         let failed = |source| WireError::Connect { endpoint: self.name.clone(), source };
         let first = self.proxy.as_ref().map_or(&self.endpoint, Proxy::endpoint);
-        let mut transport = self.connector.connect(first.bare_host(), first.port()).await.map_err(failed)?;
+        let mut transport =
+            self.connector.connect(first.bare_host(), first.port()).await.map_err(|error| {
+                match &self.proxy {
+                    // The one that does not answer is not the one that was asked.
+                    Some(proxy) => failed(io::Error::new(
+                        error.kind(),
+                        format!("the proxy {}: {error}", proxy.endpoint().authority()),
+                    )),
+                    None => failed(error),
+                }
+            })?;
         if self.endpoint.is_secure() {
-            if self.proxy.is_some() {
-                proxy::tunnel(&mut *transport, &self.endpoint).await.map_err(failed)?;
+            if let Some(proxy) = &self.proxy {
+                proxy::tunnel(&mut *transport, proxy.endpoint(), &self.endpoint).await.map_err(failed)?;
             }
             let refused = |reason: String| WireError::Tls { endpoint: self.name.clone(), reason };
             let trust = match &self.trust {

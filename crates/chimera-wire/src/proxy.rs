@@ -1,12 +1,14 @@
 //! HTTP proxies: which one an address is reached through. Plain requests go through it in absolute form, TLS through a
 //! `CONNECT` tunnel, which is dug here.
 
-use std::{env, future::poll_fn, io};
+use std::{env, future::poll_fn, io, net::IpAddr};
 
 use crate::{Endpoint, WireError, transport::Transport};
 
 /// The longest answer to `CONNECT` that is read.
 const MOST_HEAD: usize = 16 * 1024;
+/// Bytes of a refusal that are shown.
+const MOST_SHOWN: usize = 200;
 
 /// A proxy without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,13 +68,17 @@ fn chosen(endpoint: &Endpoint, get: impl Fn(&str) -> Option<String>) -> Option<S
     set(own).or_else(|| set(["all_proxy", "ALL_PROXY"]))
 }
 
-/// Whether an entry of `no_proxy` names a host: itself, a domain that it lies in, `*`, each with or without a port.
+/// Whether an entry of `no_proxy` names a host: itself, a domain that it lies in, a range of addresses (`10.0.0.0/8`), `*`,
+/// each with or without a port.
 fn excepts(entry: &str, host: &str, port: u16) -> bool {
     if entry == "*" {
         return true;
     }
+    // The colons of an address of IPv6 without brackets are no port's.
     let entry = match entry.rsplit_once(':') {
-        Some((name, digits)) if !name.contains(':') && digits.parse::<u16>().is_ok() => {
+        Some((name, digits))
+            if (!name.contains(':') || name.ends_with(']')) && digits.parse::<u16>().is_ok() =>
+        {
             if digits != port.to_string() {
                 return false;
             }
@@ -80,14 +86,37 @@ fn excepts(entry: &str, host: &str, port: u16) -> bool {
         }
         _ => entry,
     };
+    let entry = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
+    if let Some((network, bits)) = entry.split_once('/') {
+        return in_range(network, bits, host);
+    }
     let entry = entry.trim_start_matches("*.").trim_start_matches('.').to_ascii_lowercase();
     let host = host.to_ascii_lowercase();
     !entry.is_empty()
         && (host == entry || host.strip_suffix(&entry).is_some_and(|front| front.ends_with('.')))
 }
 
-/// Digs a tunnel to `target` through a connection to a proxy.
-pub(crate) async fn tunnel(transport: &mut dyn Transport, target: &Endpoint) -> io::Result<()> {
+/// Whether an address begins with the same bits as a network.
+fn in_range(network: &str, bits: &str, host: &str) -> bool {
+    let (Ok(network), Ok(host), Ok(bits)) = (network.parse(), host.parse(), bits.parse::<u32>()) else {
+        return false;
+    };
+    let (a, b, length) = match (network, host) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
+        _ => return false,
+    };
+    let Some(rest) = u32::checked_sub(length, bits) else { return false };
+    // Shifted by all of its bits, everything is equal.
+    (a ^ b).checked_shr(rest).unwrap_or(0) == 0
+}
+
+/// Digs a tunnel to `target` through a connection to `proxy`.
+pub(crate) async fn tunnel(
+    transport: &mut dyn Transport,
+    proxy: &Endpoint,
+    target: &Endpoint,
+) -> io::Result<()> {
     let authority = target.authority();
     let request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     let mut rest = request.as_bytes();
@@ -104,16 +133,22 @@ pub(crate) async fn tunnel(transport: &mut dyn Transport, target: &Endpoint) -> 
     while !head.ends_with(b"\r\n\r\n") {
         let received = poll_fn(|cx| transport.poll_receive(cx, &mut byte)).await?;
         if received.bytes == 0 || head.len() > MOST_HEAD {
-            return Err(io::Error::other("the proxy ended or never ended its answer to CONNECT"));
+            let what = if received.bytes == 0 { "broke off" } else { "never ends" };
+            return Err(io::Error::other(format!(
+                "the proxy {} {what} its answer to CONNECT",
+                proxy.authority()
+            )));
         }
         head.push(byte[0]);
     }
-    let status = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    if status.first() == Some(&b'2') {
+    let line = head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let status = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    // Whatever else says something with a 2 in it has not connected us to anybody.
+    if line.starts_with(b"HTTP/1.") && matches!(status, [b'2', _, _]) {
         return Ok(());
     }
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    Err(io::Error::other(format!("the proxy refuses the tunnel: {}", String::from_utf8_lossy(line))))
+    let line = String::from_utf8_lossy(line.get(..MOST_SHOWN).unwrap_or(line)).replace(char::is_control, " ");
+    Err(io::Error::other(format!("the proxy {} refuses a tunnel to {authority}: {line}", proxy.authority())))
 }
 
 #[cfg(test)]

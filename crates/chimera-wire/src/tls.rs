@@ -29,8 +29,52 @@ pub(crate) fn system_trust() -> Result<Arc<ClientConfig>, String> {
         .clone()
 }
 
+/// What the cryptography needs of this processor, and whether it has it. graviola is written for these instructions and
+/// panics, or worse, without them.
+#[cfg(target_arch = "x86_64")]
+fn instructions() -> Vec<(&'static str, bool)> {
+    use std::arch::is_x86_feature_detected as has;
+    vec![
+        ("aes", has!("aes")),
+        ("pclmulqdq", has!("pclmulqdq")),
+        ("ssse3", has!("ssse3")),
+        ("avx", has!("avx")),
+        ("avx2", has!("avx2")),
+        ("bmi1", has!("bmi1")),
+        ("bmi2", has!("bmi2")),
+        ("adx", has!("adx")),
+    ]
+}
+
+/// The same on ARM.
+#[cfg(target_arch = "aarch64")]
+fn instructions() -> Vec<(&'static str, bool)> {
+    use std::arch::is_aarch64_feature_detected as has;
+    vec![("neon", has!("neon")), ("aes", has!("aes")), ("pmull", has!("pmull")), ("sha2", has!("sha2"))]
+}
+
+/// graviola is built for no other processor.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn instructions() -> Vec<(&'static str, bool)> {
+    Vec::new()
+}
+
+/// An error when an instruction is missing.
+fn able(instructions: &[(&str, bool)]) -> Result<(), String> {
+    let missing: Vec<&str> = instructions.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "TLS needs instructions that this processor or virtual machine lacks ({}); reach the server over plain HTTP, through \
+         a tunnel that encrypts (ssh -L) for instance",
+        missing.join(", ")
+    ))
+}
+
 /// A client that trusts these roots.
 pub(crate) fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
+    able(&instructions())?;
     let provider = Arc::new(rustls_graviola::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -99,5 +143,21 @@ impl Transport for Secure {
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_without_the_instructions_is_an_error_that_names_them() {
+        assert_eq!(able(&[("aes", true), ("avx2", true)]), Ok(()));
+        let told = able(&[("aes", true), ("avx2", false), ("adx", false)]).unwrap_err();
+        assert!(told.contains("(avx2, adx)") && told.contains("plain HTTP"), "{told}");
+        // Where they are all there, the cryptography itself agrees.
+        if able(&instructions()).is_ok() {
+            assert!(config(RootCertStore::empty()).is_ok());
+        }
     }
 }
