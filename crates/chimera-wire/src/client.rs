@@ -145,7 +145,12 @@ impl Pool {
     pub(crate) fn lost(&self, error: &hyper::Error) -> WireError {
         let mut reason = error.to_string();
         let mut source = std::error::Error::source(error);
+        let mut hostile = error.is_parse() || error.is_parse_too_large();
         while let Some(cause) = source {
+            // What our own I/O refuses to pass on.
+            hostile |= cause
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
             let text = cause.to_string();
             if !reason.contains(&text) {
                 reason = format!("{reason}: {text}");
@@ -153,7 +158,7 @@ impl Pool {
             source = cause.source();
         }
         let endpoint = self.name.clone();
-        if error.is_parse() || error.is_parse_too_large() {
+        if hostile {
             WireError::Protocol { endpoint, detail: reason }
         } else {
             WireError::Lost { endpoint, reason }

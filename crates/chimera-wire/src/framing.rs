@@ -32,11 +32,25 @@ pub(crate) struct Framing {
     head: Vec<u8>,
     /// Heads of final answers that have been read to their end.
     heads: u64,
+    /// Interim answers since the last request.
+    interim: u32,
 }
 
 impl Framing {
     pub(crate) fn new() -> Self {
-        Self { state: State::Head, head: Vec::new(), heads: 0 }
+        Self { state: State::Head, head: Vec::new(), heads: 0, interim: 0 }
+    }
+
+    /// Another request goes out: a head comes next. An answer to `HEAD` says how long a body would be and has none.
+    pub(crate) fn begin(&mut self) {
+        self.state = State::Head;
+        self.head.clear();
+        self.interim = 0;
+    }
+
+    /// How many interim answers there were since the last request.
+    pub(crate) fn interim(&self) -> u32 {
+        self.interim
     }
 
     /// How many heads of final (not interim) answers have been read to their end.
@@ -116,6 +130,7 @@ impl Framing {
         let (state, interim) = body_of(&self.head);
         self.state = state;
         self.heads += u64::from(!interim);
+        self.interim = self.interim.saturating_add(u32::from(interim));
         self.head.clear();
         used
     }
@@ -149,22 +164,26 @@ fn body_of(head: &[u8]) -> (State, bool) {
         _ => {}
     }
     let mut length = None;
+    let mut encoded = None;
     for line in lines {
         let Some(colon) = memchr(b':', line) else { continue };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            // hyper refuses every encoding but a last `chunked`.
-            return (State::Size(0), false);
+            // The last of them all decides.
+            let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+            encoded = Some(last.eq_ignore_ascii_case(b"chunked"));
         }
         if name.eq_ignore_ascii_case(b"content-length") {
             length = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
         }
     }
-    let state = match length {
-        Some(0) => State::Head,
-        Some(left) => State::Data { left, chunked: false },
-        None => State::UntilClose,
+    let state = match (encoded, length) {
+        (Some(true), _) => State::Size(0),
+        (None, Some(0)) => State::Head,
+        (None, Some(left)) => State::Data { left, chunked: false },
+        // Encoded otherwise: hyper reads it to the end of the connection, whatever its length is said to be.
+        (Some(false), _) | (None, None) => State::UntilClose,
     };
     (state, false)
 }
@@ -197,6 +216,30 @@ mod tests {
         assert_eq!(counted(close, &[]), [9]);
         let none = b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(counted(none, &[]), [0]);
+    }
+
+    #[test]
+    fn encodings_decide_as_they_do_in_hyper() {
+        for (headers, body) in [
+            ("Transfer-Encoding: identity\r\nContent-Length: 1", 7),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 1", 2),
+            ("Transfer-Encoding: gzip, Chunked ", 2),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip", 7),
+            ("Content-Length: 3", 3),
+        ] {
+            let wire = format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n2\r\nab\r\n");
+            assert_eq!(counted(wire.as_bytes(), &[]), [body], "{headers}");
+        }
+    }
+
+    #[test]
+    fn a_new_request_forgets_what_its_forerunner_left_open() {
+        let mut framing = Framing::new();
+        let none = b"HTTP/1.1 102 x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+        assert_eq!((framing.see(none), framing.interim(), framing.heads()), (0, 1, 1));
+        framing.begin();
+        let next = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        assert_eq!((framing.see(next), framing.interim(), framing.heads()), (2, 0, 2));
     }
 
     #[test]

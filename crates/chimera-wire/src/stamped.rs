@@ -16,6 +16,9 @@ use crate::{LagMeter, framing::Framing, transport::Transport};
 /// Bytes of one read. hyper asks for more only when it has room; a token's line is a hundred.
 const READ: usize = 16 * 1024;
 
+/// Interim answers (`100 Continue`, `103 Early Hints`) to one request. hyper skips them for as long as they come.
+const MOST_INTERIM: u32 = 64;
+
 /// The read that brought the body up to an offset.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
@@ -45,6 +48,7 @@ pub(crate) struct Tape {
 impl Tape {
     /// Begins another request on the same connection.
     pub(crate) fn begin(&mut self) {
+        self.framing.begin();
         self.body = 0;
         self.arrivals.clear();
         self.sent = None;
@@ -81,7 +85,7 @@ impl Tape {
         None
     }
 
-    fn read(&mut self, at: Stamp, kernel: Option<Stamp>, bytes: &[u8]) {
+    fn read(&mut self, at: Stamp, kernel: Option<Stamp>, bytes: &[u8]) -> io::Result<()> {
         self.answered = true;
         self.last_read = Some(at);
         let heads = self.framing.heads();
@@ -93,6 +97,11 @@ impl Tape {
             self.body += body;
             self.arrivals.push_back(Arrival { end: self.body, at, kernel });
         }
+        if self.framing.interim() > MOST_INTERIM {
+            let reason = format!("more than {MOST_INTERIM} interim answers to one request");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        Ok(())
     }
 
     fn wrote(&mut self, at: Stamp) {
@@ -156,7 +165,7 @@ impl Read for Stamped {
         let bytes = buffer.get(..received.bytes).unwrap_or_default();
         if !bytes.is_empty() {
             let kernel = this.meter.take(at, received.kernel_unix_ns);
-            this.tape.lock().read(at, kernel, bytes);
+            this.tape.lock().read(at, kernel, bytes)?;
             into.put_slice(bytes);
         }
         Poll::Ready(Ok(()))
