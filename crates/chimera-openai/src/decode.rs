@@ -1,14 +1,17 @@
 //! Events of an answer into events of the contract. Pure: bytes and stamps in, events or an error out, no I/O and no clock.
 //! The end is held back until the body has ended, because what follows an end may take it back.
 
-use std::{borrow::Cow, collections::VecDeque};
+use std::{borrow::Cow, collections::VecDeque, fmt, marker::PhantomData};
 
 use bytes::Bytes;
 use chimera_core::{
     BackendError, BackendId, ClockSource, Event, EventKind, FinishReason, Finished, Phase, PhaseTiming, Stamp,
 };
 use chimera_wire::{ServerEvent, ServerEvents};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::{Number, Value};
 
 use crate::refusal::{Teller, error_in, error_text};
@@ -89,11 +92,41 @@ struct Stats {
     generation_time: Option<f64>,
 }
 
+/// A list of which the first is kept, since one was asked for, and whether there are more: no list is built per token.
+#[derive(Debug)]
+struct Choices<'a> {
+    first: Option<Choice<'a>>,
+    more: bool,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<'a>(PhantomData<Choice<'a>>);
+        impl<'de: 'a, 'a> Visitor<'de> for List<'a> {
+            type Value = Choices<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of choices")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let first = list.next_element()?;
+                let mut more = false;
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    more = true;
+                }
+                Ok(Choices { first, more })
+            }
+        }
+        deserializer.deserialize_seq(List(PhantomData))
+    }
+}
+
 /// One event's data, of a completion or a chat.
 #[derive(Debug, Deserialize)]
 struct Part<'a> {
     #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
+    choices: Option<Choices<'a>>,
     usage: Option<Usage>,
     timings: Option<Timings>,
     stats: Option<Stats>,
@@ -224,9 +257,8 @@ impl Decoder {
             return Ok(());
         };
         self.totals(part.usage.as_ref(), part.timings, part.stats);
-        let mut choices = choices.into_iter();
-        let Some(choice) = choices.next() else { return Ok(()) };
-        if choices.next().is_some() || choice.index.is_some_and(|index| index != 0) {
+        let Some(choice) = choices.first else { return Ok(()) };
+        if choices.more || choice.index.is_some_and(|index| index != 0) {
             return Err(self.teller.protocol("several answers, where one was asked for"));
         }
         let ids = choice.token_ids.or(part.tokens).filter(|ids| !ids.is_empty());

@@ -1,7 +1,10 @@
 //! The suite against our own server over the simulator, through sockets and on the machine's clock: once as a server of
-//! which nothing is known, once as the one that it is. Broken answers come from a socket that breaks as real servers do.
+//! which nothing is known, once as the one that it is; then against small servers that speak as vLLM and llama.cpp are
+//! documented to. Broken answers come from a socket that breaks as real servers do.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[path = "support/emulator.rs"]
+mod emulator;
 #[expect(dead_code, reason = "this suite takes a part of it")]
 mod support;
 
@@ -132,6 +135,57 @@ mod chimera {
             .reports(&[Phase::Prefill, Phase::Decode])
             .build()
             .unwrap(),
+        fixture: fixture,
+        block_on: async_io::block_on,
+    }
+}
+
+/// The tokens of every chunk, token ids, and a call for them.
+mod vllm {
+    use super::*;
+
+    fn fixture() -> Fixture {
+        super::fixture(
+            Flavour::Vllm,
+            &[
+                "budget_of_zero_reads_the_prompt_alone",
+                "stamps_do_not_wait_for_the_reader",
+                "dropping_cancels_in_time",
+                "lanes_equal_their_solo_runs",
+                "score_keeps_its_laws",
+            ],
+        )
+    }
+
+    chimera_conformance::conformance_suite! {
+        backend: |fixture| builder(&emulator::start(emulator::Speech::Vllm).url(), fixture).build().unwrap(),
+        fixture: fixture,
+        block_on: async_io::block_on,
+    }
+}
+
+/// Durations of the server's own, slots, token ids and a call for them.
+mod llamacpp {
+    use super::*;
+
+    fn fixture() -> Fixture {
+        super::fixture(
+            Flavour::LlamaCpp,
+            &[
+                "usage_equals_what_was_streamed",
+                "budget_of_zero_reads_the_prompt_alone",
+                "stamps_do_not_wait_for_the_reader",
+                "dropping_cancels_in_time",
+                "lanes_equal_their_solo_runs",
+                "score_keeps_its_laws",
+            ],
+        )
+    }
+
+    chimera_conformance::conformance_suite! {
+        backend: |fixture| {
+            builder(&emulator::start(emulator::Speech::LlamaCpp).url(), fixture).build().unwrap()
+        },
         fixture: fixture,
         block_on: async_io::block_on,
     }
