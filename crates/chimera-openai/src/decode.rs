@@ -142,6 +142,8 @@ pub(crate) struct Expected {
     pub(crate) budget: u32,
     /// Whether each part's usage tells the tokens so far.
     pub(crate) counts: bool,
+    /// Tokens of context, where that is known.
+    pub(crate) window: Option<u32>,
     /// Phases that the server is trusted to report.
     pub(crate) phases: Vec<Phase>,
 }
@@ -378,6 +380,7 @@ impl Decoder {
         // Ollama puts a usage of zeros into every part: where text came, a zero is no count.
         let generated = self.told.generated.filter(|generated| *generated > 0 || self.chunks == 0);
         self.told.prompt = self.told.prompt.filter(|prompt| *prompt > 0);
+        self.fits(self.told.prompt, generated)?;
         let budget = self.expected.budget;
         if let Some(generated) = generated {
             if generated > budget.saturating_add(OVER) {
@@ -407,6 +410,19 @@ impl Decoder {
         finished.cached =
             self.told.cached.filter(|cached| self.told.prompt.is_some_and(|prompt| *cached <= prompt));
         out.push_back(Event { at: self.last, lane: 0, kind: EventKind::Finished(finished) });
+        Ok(())
+    }
+
+    /// Some servers cut a prompt in silence, or forget its beginning on the way: their own counts give them away.
+    fn fits(&self, prompt: Option<u32>, generated: Option<u32>) -> Result<(), BackendError> {
+        let (Some(window), Some(prompt)) = (self.expected.window, prompt) else { return Ok(()) };
+        let used = u64::from(prompt) + u64::from(generated.unwrap_or(0));
+        if prompt >= window || used > u64::from(window) {
+            return Err(self.teller.invalid(format_args!(
+                "a prompt of {prompt} tokens and {used} with its answer at a context of {window}: something was cut or \
+                 forgotten on the way; start the server with a larger context, or ask for less"
+            )));
+        }
         Ok(())
     }
 
@@ -465,7 +481,7 @@ pub fn read_whole(
     budget: u32,
     counts: bool,
 ) -> Result<Vec<Event>, BackendError> {
-    let expected = Expected { budget, counts, phases: vec![Phase::Prefill, Phase::Decode] };
+    let expected = Expected { budget, counts, window: None, phases: vec![Phase::Prefill, Phase::Decode] };
     let mut decoder = Decoder::new(Teller::new(BackendId::new("openai"), None), expected);
     let mut out = VecDeque::new();
     let mut rest = Bytes::copy_from_slice(bytes);

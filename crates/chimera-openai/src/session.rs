@@ -72,6 +72,7 @@ impl OpenAiSession {
         let expected = Expected {
             budget: request.max_tokens,
             counts: self.held.flavour.counts(),
+            window: self.info.context,
             phases: self.phases.clone(),
         };
         Ok(Generation::new(

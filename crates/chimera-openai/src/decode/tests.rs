@@ -220,6 +220,24 @@ fn stamps_are_those_of_the_pieces_that_brought_an_event_s_end() {
     assert_eq!(at(&[first + 3]), [1, 2]);
 }
 
+#[test]
+fn what_does_not_fit_and_was_answered_all_the_same_is_an_error() {
+    let outcome = |prompt: u32, generated: u32| {
+        let expected = Expected { budget: 8, counts: false, window: Some(16), phases: Vec::new() };
+        let mut decoder = Decoder::new(Teller::new(BackendId::new("openai"), None), expected);
+        let usage = format!(
+            r#"{{"choices":[],"usage":{{"prompt_tokens":{prompt},"completion_tokens":{generated}}}}}"#
+        );
+        let mut out = VecDeque::new();
+        decoder.feed(Stamp(1), events(&[A, STOP, &usage]).into(), &mut out).unwrap();
+        decoder.finish(&mut out).map_err(|error| error.code())
+    };
+    assert_eq!(outcome(12, 4), Ok(()));
+    for (prompt, generated) in [(12, 5), (16, 1), (20, 1)] {
+        assert_eq!(outcome(prompt, generated), Err("invalid-request"), "{prompt} {generated}");
+    }
+}
+
 /// What decoding costs. Printed, not judged: machines differ.
 #[test]
 fn decoding_costs_little_per_token() {
@@ -232,7 +250,7 @@ fn decoding_costs_little_per_token() {
         let bytes = Bytes::from(bytes);
         // The best of some rounds: what else the machine does only adds.
         let best = (0..7).map(|_| {
-            let expected = Expected { budget: TOKENS, counts: false, phases: Vec::new() };
+            let expected = Expected { budget: TOKENS, counts: false, window: None, phases: Vec::new() };
             let mut decoder = Decoder::new(Teller::new(BackendId::new("openai"), None), expected);
             let (mut out, mut rest, mut chunks) = (VecDeque::new(), bytes.clone(), 0);
             let began = std::time::Instant::now();
