@@ -185,7 +185,7 @@ impl Held {
             _ => return Err(unsupported("this kind of prompt")),
         };
         if body.prompt.is_some() && !self.completions {
-            return Err(unsupported("raw prompts: completions were switched off"));
+            return Err(unsupported("raw prompts: there are no completions here"));
         }
         body.choice = self.choice(request, body.messages.is_some()).map_err(|refused| match refused {
             Refused::Invalid(reason) => invalid(reason),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chimera_core::{
-    Availability, BackendId, Capabilities, Clock, ClockSource, InferenceBackend, LoadOptions, ModelRef,
-    Phase, Probe, Result, Session,
+    Availability, BackendError, BackendId, Capabilities, Clock, ClockSource, InferenceBackend, LoadOptions,
+    ModelRef, Phase, Probe, Result, Session,
 };
 use chimera_wire::{Client, Connector, Endpoint, Lag, LagMeter, Limits, Proxy, WireError};
 
@@ -112,7 +112,8 @@ impl OpenAiBuilder {
         self
     }
 
-    /// Whether raw prompts are offered (`/completions`), as they are by default. Servers that only chat do not have it.
+    /// Whether raw prompts are offered (`/completions`), as they are by default. Servers that only chat do not have it, which
+    /// a load finds out where it asks for a token.
     #[must_use]
     pub fn completions(mut self, completions: bool) -> Self {
         self.settings.completions = completions;
@@ -331,7 +332,7 @@ impl InferenceBackend for OpenAiBackend {
         }
         let mut found = detect::find(server, self.settings.flavour).await?;
         let listed = found.model(server, &model.name)?;
-        let held = Held {
+        let mut held = Held {
             model: listed.id.clone(),
             flavour: found.flavour,
             cache_prompt: self.settings.cache_prompt,
@@ -339,7 +340,14 @@ impl InferenceBackend for OpenAiBackend {
             chat: self.settings.chat,
         };
         if may_be_absent(found.flavour, listed.resident) {
-            server.once(held.nudge(&server.teller.id)?, &model.name).await?;
+            let nudged = server.once(held.nudge(&server.teller.id)?, &model.name).await;
+            if held.completions && held.chat && matches!(nudged, Err(BackendError::Unsupported { .. })) {
+                // It only chats.
+                held.completions = false;
+                server.once(held.nudge(&server.teller.id)?, &model.name).await?;
+            } else {
+                nudged?;
+            }
             if listed.resident == Some(false) {
                 // What a model gets of its context is told once it is in memory.
                 found = detect::find(server, found.flavour).await?;

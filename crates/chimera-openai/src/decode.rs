@@ -1,19 +1,18 @@
 //! Events of an answer into events of the contract. Pure: bytes and stamps in, events or an error out, no I/O and no clock.
 //! The end is held back until the body has ended, because what follows an end may take it back.
 
-use std::{borrow::Cow, collections::VecDeque, fmt, marker::PhantomData};
+mod part;
+
+use std::{borrow::Cow, collections::VecDeque};
 
 use bytes::Bytes;
 use chimera_core::{
     BackendError, BackendId, ClockSource, Event, EventKind, FinishReason, Finished, Phase, PhaseTiming, Stamp,
 };
 use chimera_wire::{ServerEvent, ServerEvents};
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
-};
 use serde_json::{Number, Value};
 
+use self::part::{Part, Stats, Text, Timings, Usage, said};
 use crate::refusal::{Teller, error_in, error_text};
 
 /// The longest event that is read, in bytes.
@@ -22,118 +21,6 @@ const EVENT: usize = 1 << 20;
 const SLACK: u64 = 64;
 /// Tokens beyond the budget that are let pass: llama.cpp finishes a character that is open when the budget ends.
 const OVER: u32 = 8;
-
-/// Text that is borrowed unless an escape forces a copy.
-#[derive(Debug, Default, Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(Debug, Deserialize)]
-struct Function<'a> {
-    #[serde(borrow)]
-    name: Option<Text<'a>>,
-    #[serde(borrow)]
-    arguments: Option<Text<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ToolCall<'a> {
-    #[serde(borrow)]
-    function: Option<Function<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Delta<'a> {
-    #[serde(borrow)]
-    content: Option<Text<'a>>,
-    #[serde(borrow)]
-    reasoning_content: Option<Text<'a>>,
-    #[serde(borrow)]
-    reasoning: Option<Text<'a>>,
-    #[serde(borrow)]
-    tool_calls: Option<Vec<ToolCall<'a>>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Choice<'a> {
-    index: Option<u32>,
-    #[serde(borrow)]
-    text: Option<Text<'a>>,
-    #[serde(borrow)]
-    delta: Option<Delta<'a>>,
-    #[serde(borrow)]
-    finish_reason: Option<Text<'a>>,
-    token_ids: Option<Vec<u32>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct PromptDetails {
-    cached_tokens: Option<Number>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Usage {
-    prompt_tokens: Option<Number>,
-    completion_tokens: Option<Number>,
-    prompt_tokens_details: Option<PromptDetails>,
-}
-
-/// llama.cpp's, in milliseconds.
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Timings {
-    prompt_ms: Option<f64>,
-    predicted_ms: Option<f64>,
-    cache_n: Option<f64>,
-}
-
-/// LM Studio's, in seconds.
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Stats {
-    time_to_first_token: Option<f64>,
-    generation_time: Option<f64>,
-}
-
-/// A list of which the first is kept, since one was asked for, and whether there are more: no list is built per token.
-#[derive(Debug)]
-struct Choices<'a> {
-    first: Option<Choice<'a>>,
-    more: bool,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List<'a>(PhantomData<Choice<'a>>);
-        impl<'de: 'a, 'a> Visitor<'de> for List<'a> {
-            type Value = Choices<'a>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of choices")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let first = list.next_element()?;
-                let mut more = false;
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    more = true;
-                }
-                Ok(Choices { first, more })
-            }
-        }
-        deserializer.deserialize_seq(List(PhantomData))
-    }
-}
-
-/// One event's data, of a completion or a chat.
-#[derive(Debug, Deserialize)]
-struct Part<'a> {
-    #[serde(borrow)]
-    choices: Option<Choices<'a>>,
-    usage: Option<Usage>,
-    timings: Option<Timings>,
-    stats: Option<Stats>,
-    /// llama.cpp's ids of this part.
-    tokens: Option<Vec<u32>>,
-    error: Option<Value>,
-}
 
 /// What is expected of an answer.
 #[derive(Debug, Clone)]
@@ -438,30 +325,6 @@ impl Decoder {
             other => Err(self.teller.protocol(format_args!("an answer that ended for the reason `{other}`"))),
         }
     }
-}
-
-/// What an event says: thoughts before what they lead to, then calls of tools.
-fn said<'a>(text: Option<Text<'a>>, delta: Option<Delta<'a>>) -> Cow<'a, str> {
-    let mut all = text.unwrap_or_default().0;
-    let mut add = |more: Option<Text<'a>>| {
-        let Some(Text(more)) = more else { return };
-        if all.is_empty() {
-            all = more;
-        } else {
-            all.to_mut().push_str(&more);
-        }
-    };
-    if let Some(delta) = delta {
-        // Some servers say the same thought under both names.
-        let thought = delta.reasoning_content.filter(|text| !text.0.is_empty());
-        add(thought.or(delta.reasoning));
-        add(delta.content);
-        for function in delta.tool_calls.into_iter().flatten().filter_map(|call| call.function) {
-            add(function.name);
-            add(function.arguments);
-        }
-    }
-    all
 }
 
 /// A duration in whole nanoseconds, rounded half away from zero; `None` for what is none.

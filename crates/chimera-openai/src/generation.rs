@@ -21,7 +21,7 @@ use crate::{
     ask::{Asked, renamed},
     decode::{Decoder, Expected},
     refusal::message_of,
-    server::{REFUSAL, Server},
+    server::{REFUSAL, Server, wants_other_name},
 };
 
 /// How long the end of a body is waited for after `[DONE]`.
@@ -132,18 +132,16 @@ impl Generation {
         let why = async move {
             // A body that cannot be read is no reason to lose the status.
             let body = beginning(answer).await;
-            let message = message_of(&body);
             if status == 200 {
                 // Some servers say what is wrong with a good status; anything else is no stream.
-                return Refusal::Final(match message {
+                return Refusal::Final(match message_of(&body) {
                     Some(message) => server.teller.told(&message),
                     None => server
                         .teller
                         .protocol(format_args!("an answer of the type `{kind}` instead of a stream")),
                 });
             }
-            let wants = message.is_some_and(|message| message.contains("max_completion_tokens"));
-            if other_name && matches!(status, 400 | 422) && wants {
+            if other_name && wants_other_name(status, &body) {
                 return Refusal::OtherName;
             }
             Refusal::Final(server.teller.refused(status, &body, &model, path))

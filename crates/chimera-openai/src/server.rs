@@ -9,8 +9,8 @@ use futures_util::future::{Either, select};
 use serde_json::Value;
 
 use crate::{
-    ask::Asked,
-    refusal::{Teller, error_in},
+    ask::{Asked, renamed},
+    refusal::{Teller, error_in, message_of},
 };
 
 /// Bytes of a refusal that are read.
@@ -45,6 +45,12 @@ impl Looked {
     }
 }
 
+/// Whether a refusal says that a chat's budget has another name here.
+pub(crate) fn wants_other_name(status: u16, body: &[u8]) -> bool {
+    let message = matches!(status, 400 | 422).then(|| message_of(body)).flatten();
+    message.is_some_and(|message| message.contains("max_completion_tokens"))
+}
+
 impl Server {
     /// Asks something harmless.
     pub(crate) async fn look(&self, path: &str) -> Result<Looked, WireError> {
@@ -74,14 +80,20 @@ impl Server {
 
     /// Sends something whose answer is one JSON object.
     pub(crate) async fn once(&self, asked: Asked, model: &str) -> Result<Value, BackendError> {
-        let Asked { path, json } = asked;
+        let Asked { path, mut json } = asked;
         let wire = |error| self.teller.wire(error);
-        let answer = self.client.send(&Call::post(path, json)).await.map_err(wire)?;
-        let status = answer.status.as_u16();
-        if status != 200 {
+        let answer = loop {
+            let answer = self.client.send(&Call::post(path, json.clone())).await.map_err(wire)?;
+            let status = answer.status.as_u16();
+            if status == 200 {
+                break answer;
+            }
             let body = answer.bytes(REFUSAL).await.unwrap_or_default();
-            return Err(self.teller.refused(status, &body, model, path));
-        }
+            match renamed(&json) {
+                Some(other) if wants_other_name(status, &body) => json = other,
+                _ => return Err(self.teller.refused(status, &body, model, path)),
+            }
+        };
         let body = answer.bytes(ANSWER).await.map_err(wire)?;
         let value: Value = serde_json::from_slice(&body).map_err(|error| {
             let excerpt = String::from_utf8_lossy(body.get(..120).unwrap_or(&body)).into_owned();

@@ -194,3 +194,27 @@ fn a_chat_s_budget_takes_the_name_that_the_server_wants() {
     // Refused once, then known.
     assert_eq!(names, [false, true, true]);
 }
+
+#[test]
+fn a_server_that_only_chats_is_found_out_when_it_loads() {
+    let server = Scripted::start(|request, stream| {
+        let json = request.json();
+        if request.is("POST /v1/completions") {
+            return write(stream, &plain("404 Not Found", "application/json", r#"{"detail":"Not Found"}"#));
+        }
+        if request.is("POST") && json.get("max_completion_tokens").is_none() {
+            let refusal = r#"{"error":{"message":"use 'max_completion_tokens' instead"}}"#;
+            return write(stream, &plain("400 Bad Request", "application/json", refusal));
+        }
+        management(request, stream);
+    });
+    block_on(async {
+        let backend = server.builder().flavour(Flavour::Plain).build().unwrap();
+        let session = backend.load(&ModelRef::named(MODEL), &LoadOptions::default()).await.unwrap();
+        let error = read(&*session, Request::text("x", 1)).await.unwrap_err();
+        assert!(error.code() == "unsupported" && error.to_string().contains("no completions"), "{error}");
+        let posts: Vec<_> = server.lines().into_iter().filter(|line| line.starts_with("POST")).collect();
+        // A raw token, a chat's token, and that by its other name.
+        assert_eq!(posts, ["POST /v1/completions", "POST /v1/chat/completions", "POST /v1/chat/completions"]);
+    });
+}
