@@ -60,7 +60,10 @@ pub(crate) struct Decoder {
     told: Told,
     /// `[DONE]` was seen.
     done: bool,
+    /// The read that brought the last whole event.
     last: Stamp,
+    /// The last read.
+    read: Stamp,
 }
 
 impl Decoder {
@@ -75,6 +78,7 @@ impl Decoder {
             told: Told::default(),
             done: false,
             last: Stamp::default(),
+            read: Stamp::default(),
         }
     }
 
@@ -93,6 +97,7 @@ impl Decoder {
         bytes: Bytes,
         out: &mut VecDeque<Event>,
     ) -> Result<(), BackendError> {
+        self.read = at;
         self.events.feed(bytes);
         while let Some(event) = self.events.next_event().map_err(|error| self.teller.protocol(error))? {
             self.last = at;
@@ -248,8 +253,9 @@ impl Decoder {
         if self.events.is_open() {
             // Some servers leave out the blank line after the last event; what is cut in two cannot be read.
             self.events.feed(Bytes::from_static(b"\n\n"));
-            let at = self.last;
+            let at = self.read;
             while let Some(event) = self.events.next_event().map_err(|error| self.teller.protocol(error))? {
+                self.last = at;
                 self.event(at, &event, out).map_err(|error| match error {
                     BackendError::Protocol { .. } => {
                         self.teller.protocol("the answer was cut off in the middle of an event")
