@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Bytes of an ordinary answer. What a server says of a model with all its tensors takes some 100 KB.
-const ANSWER: usize = 64 << 20;
+const ANSWER: usize = 16 << 20;
 /// Bytes of one line of progress.
 const LINE: usize = 1 << 20;
 
