@@ -10,6 +10,10 @@
 //! On Linux the kernel's own receive stamps are a second clock: the time between the arrival in the kernel and our stamp
 //! is this client's lag, kept by [`LagMeter`].
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod answer;
 mod body;
 mod client;
