@@ -1,0 +1,17 @@
+//! Every fault of a server on every adapter: what comes is documented (`docs/faults.md`), nothing panics or hangs, memory
+//! stays bounded, the next request on the same session works, and every trial has its outcome.
+
+#[path = "faults/adapter.rs"]
+mod adapter;
+#[path = "faults/cases.rs"]
+mod cases;
+#[path = "faults/matrix.rs"]
+mod matrix;
+#[path = "faults/memory.rs"]
+mod memory;
+#[path = "faults/midway.rs"]
+mod midway;
+#[path = "faults/outcome.rs"]
+mod outcome;
+#[path = "faults/server.rs"]
+mod server;
