@@ -104,6 +104,7 @@ impl Teller {
             Some(message) => self.shown(message),
             None => self.shown(&String::from_utf8_lossy(body.get(..4 * SHOWN).unwrap_or(body))),
         };
+        let said = if said.is_empty() { "no reason given".to_owned() } else { said };
         let backend = self.id.clone();
         match status {
             400 | 405 | 413 | 422 => self.invalid(format!("{said} (status {status})")),
