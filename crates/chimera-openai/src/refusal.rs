@@ -121,6 +121,7 @@ impl Teller {
             Some(message) => self.shown(message),
             None => self.shown(&String::from_utf8_lossy(body.get(..4 * SHOWN).unwrap_or(body))),
         };
+        let said = if said.is_empty() { "no reason given".to_owned() } else { said };
         match status {
             401 | 403 => self.unavailable(format!("status {status}, {said}: the server wants a key; {KEY}")),
             // A path that does not exist and a model that does not exist have the same status.
