@@ -147,10 +147,10 @@ impl Pool {
         let mut source = std::error::Error::source(error);
         let mut hostile = error.is_parse() || error.is_parse_too_large();
         while let Some(cause) = source {
-            // What our own I/O refuses to pass on.
-            hostile |= cause
-                .downcast_ref::<io::Error>()
-                .is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
+            // What our own I/O refuses to pass on, and chunks that are none.
+            hostile |= cause.downcast_ref::<io::Error>().is_some_and(|error| {
+                matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
+            });
             let text = cause.to_string();
             if !reason.contains(&text) {
                 reason = format!("{reason}: {text}");
