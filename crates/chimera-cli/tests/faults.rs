@@ -5,6 +5,10 @@
 mod adapter;
 #[path = "faults/cases.rs"]
 mod cases;
+#[path = "faults/content.rs"]
+mod content;
+#[path = "faults/http.rs"]
+mod http;
 #[path = "faults/matrix.rs"]
 mod matrix;
 #[path = "faults/memory.rs"]

@@ -64,9 +64,7 @@ impl Adapter {
         self.framed(&match self {
             Self::OllamaGenerate => format!(r#"{{"model":"m","response":{value},"done":false}}"#),
             Self::OllamaChat => {
-                format!(
-                    r#"{{"model":"m","message":{{"role":"assistant","content":{value}}},"done":false}}"#
-                )
+                format!(r#"{{"model":"m","message":{{"role":"assistant","content":{value}}},"done":false}}"#)
             }
             Self::OpenAiCompletions => {
                 format!(r#"{{"id":"c","choices":[{{"index":0,"text":{value},"finish_reason":null}}]}}"#)
@@ -139,6 +137,24 @@ impl Adapter {
     /// All of a healthy answer.
     pub(crate) fn whole(self) -> Vec<Vec<u8>> {
         [self.tokens(), self.end()].concat()
+    }
+
+    /// A healthy answer of a budget: all of it, or as much as fits.
+    pub(crate) fn within(self, budget: usize) -> Vec<Vec<u8>> {
+        let mut tokens = self.tokens();
+        if budget >= tokens.len() {
+            return self.whole();
+        }
+        tokens.truncate(budget);
+        let [prompt, generated] = if self.is_ollama() {
+            ["prompt_eval_count", "eval_count"]
+        } else {
+            ["prompt_tokens", "completion_tokens"]
+        };
+        let end = self.end_with(&format!(r#","{prompt}":5,"{generated}":{budget}"#)).concat();
+        let end = String::from_utf8(end).unwrap().replace("\"stop\"", "\"length\"");
+        tokens.push(end.into_bytes());
+        tokens
     }
 
     /// An error in the middle of a stream.

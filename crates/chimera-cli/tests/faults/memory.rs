@@ -105,7 +105,10 @@ fn what_has_no_end_takes_bounded_memory() {
         }
         server.heal();
         for (name, begin) in [
-            ("a description without end", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"x\":\""),
+            (
+                "a description without end",
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"x\":\"",
+            ),
             ("a refusal of a load without end", "HTTP/1.1 500 x\r\n\r\n"),
         ] {
             let play: Play = Arc::new(move |stream| {

@@ -1,6 +1,9 @@
 //! What came of one request, judged by the contract and by what is documented for a fault.
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chimera_core::{Batch, EventKind, Finished, Session, Stamp};
 use futures_util::StreamExt;

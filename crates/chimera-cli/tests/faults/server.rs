@@ -143,7 +143,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
                 Some(play) => play(&mut stream),
                 None => {
                     let adapter = shared.adapter;
-                    chunked(&mut stream, adapter.content_type(), &adapter.whole());
+                    chunked(&mut stream, adapter.content_type(), &adapter.within(budget(&body)));
                     After::Keep
                 }
             }
@@ -203,6 +203,13 @@ pub(crate) fn until_left(stream: &mut TcpStream) {
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok();
     let mut byte = [0; 64];
     while stream.read(&mut byte).is_ok_and(|n| n > 0) {}
+}
+
+/// Tokens that a request asks for.
+fn budget(body: &[u8]) -> usize {
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let told = json.get("max_tokens").or_else(|| json.pointer("/options/num_predict"));
+    told.and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()).unwrap_or(usize::MAX)
 }
 
 /// The line and the body of a request.
