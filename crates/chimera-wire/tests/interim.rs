@@ -1,4 +1,5 @@
 //! Interim answers, answers without a body, and encodings: what stands between a request and the bytes that are stamped.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     io::{Read, Write},

@@ -26,6 +26,7 @@ fn status(key: &str) -> Option<u64> {
 }
 
 /// The client: says by how much it grew at its peak, and what came of its request.
+#[expect(clippy::print_stdout, reason = "this is how it tells its parent")]
 fn client(told: &str) {
     let parts: Vec<&str> = told.split(' ').collect();
     let [number, address, what] = parts.as_slice() else { panic!("{told}") };
