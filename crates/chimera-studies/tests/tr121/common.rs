@@ -134,7 +134,7 @@ pub(crate) fn manifest(settings: &Settings, plan: &Plan, backend: &str, trials: 
         clocks: Clocks { resolution_ns: Some(20), reading_ns: Some(25.0), per_event_ns: Some(120.0) },
         hosts: BTreeMap::new(),
         self_proof: None,
-            noise: NoiseRecord::default(),
+        noise: NoiseRecord::default(),
         backends: BTreeMap::new(),
         models: settings
             .design

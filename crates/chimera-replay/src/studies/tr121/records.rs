@@ -229,7 +229,7 @@ fn manifest(
         host: HostRecord::default(),
         clocks: Clocks::default(),
         self_proof: None,
-            noise: NoiseRecord::default(),
+        noise: NoiseRecord::default(),
         backends: BTreeMap::new(),
         models: models.collect(),
         processes: Vec::new(),
