@@ -16,6 +16,9 @@ use chimera_serve::{
 use chimera_wire::{Endpoint, LagMeter};
 use futures_util::StreamExt;
 
+/// Context of scripted models in tokens.
+const CONTEXT: u32 = 1 << 20;
+
 /// An adapter under judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Adapter {
@@ -42,7 +45,7 @@ impl Adapter {
         let endpoint = Endpoint::parse(url, 80)?;
         Ok(match self {
             Self::Ollama => {
-                let backend = OllamaBackend::builder(endpoint, clock).build()?;
+                let backend = OllamaBackend::builder(endpoint, clock).context(CONTEXT).build()?;
                 let meter = backend.lag_meter();
                 (Arc::new(backend), meter)
             }
@@ -57,7 +60,9 @@ impl Adapter {
 
 /// A server with these models.
 pub(super) fn server(models: Vec<ScriptModel>, clock: &Arc<dyn Clock>) -> anyhow::Result<TruthServer> {
-    let script = models.into_iter().fold(Script::new(), Script::model);
+    // Answers longer than any real context.
+    let models = models.into_iter().map(|model| ScriptModel { context: CONTEXT, ..model });
+    let script = models.fold(Script::new(), Script::model);
     TruthServer::start(script, TruthOptions::loopback(Arc::clone(clock)))
         .context("the scripted server cannot start")
 }

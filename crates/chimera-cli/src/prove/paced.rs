@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use chimera_core::{Clock, Stamp};
 use chimera_serve::{
-    script::{ScriptModel, Tokens},
+    script::{Count, ScriptModel, Tokens},
     truth::Truth,
 };
 use chimera_wire::Lag;
@@ -51,14 +51,14 @@ pub(super) fn run(
     let gap = Duration::from_secs_f64(1.0 / rate);
     let count = ((seconds * rate).ceil() as u32).max(2);
     let name = |i: u32| format!("s{i}");
-    let models = (0..streams).map(|i| ScriptModel::new(name(i), Tokens::paced(count, TTFT, gap))).collect();
+    // As many tokens as are asked for: some adapters ask for one to make a model resident.
+    let tokens = Tokens { count: Count::FromRequest, ..Tokens::paced(count, TTFT, gap) };
+    let models = (0..streams).map(|i| ScriptModel::new(name(i), tokens.clone())).collect();
     let server = server(models, clock)?;
     let (backend, meter) = adapter.client(&server.url(), Arc::clone(clock))?;
     let (seen, cpu) = async_io::block_on(async {
-        let mut sessions = Vec::new();
-        for i in 0..streams {
-            sessions.push(load(&*backend, &name(i)).await?);
-        }
+        let names: Vec<String> = (0..streams).map(name).collect();
+        let sessions = try_join_all(names.iter().map(|name| load(&*backend, name))).await?;
         let all = (0..streams).zip(sessions).map(|(i, session)| {
             let wait = gap.mul_f64(f64::from(i) / f64::from(streams));
             stream(session, Arc::clone(clock), wait, count, false)
