@@ -91,6 +91,16 @@ pub(crate) fn bench_stats() -> Result<u8> {
     run_example(&mut command, "chimera-benches", "against-scipy", &[])
 }
 
+/// Runs our client, reqwest and asyncio with httpx beside each other; the last is left out without a Python that has it.
+pub(crate) fn bench_clients() -> Result<u8> {
+    let mut command = cargo();
+    match python::CLIENTS.python() {
+        Ok(python) => drop(command.env(python::CLIENTS.variable, python)),
+        Err(error) => eprintln!("xtask: no Python with the clients ({error:#})"),
+    }
+    run_example(&mut command, "chimera-benches", "against-clients", &[])
+}
+
 /// Builds and runs an example of a package.
 pub(crate) fn example(package: &str, name: &str, args: &[String]) -> Result<u8> {
     run_example(&mut cargo(), package, name, args)

@@ -97,8 +97,8 @@ fn apart(a: i128, b: i128) -> u64 {
 impl Paced {
     fn judge(&mut self, seen: &Seen, truth: &Truth) {
         let model = seen.model.as_str();
-        let mut records =
-            truth.records.iter().filter(|r| r.model.as_deref() == Some(model) && r.tokens() > 0);
+        // The last one: what made the model resident came before.
+        let mut records = truth.records.iter().rev().filter(|r| r.model.as_deref() == Some(model));
         let Some(record) = records.find(|record| record.tokens() > 1) else {
             self.wrong.push(format!("{model}: the server knows of no such answer"));
             return;
