@@ -268,3 +268,34 @@ fn a_real_ollama_runs_the_study_beside_the_engine() {
     assert!(measured >= 4, "only {measured} trials of the server completed");
     assert!(made.join("report.html").is_file());
 }
+
+#[test]
+fn our_own_error_is_measured_and_no_token_is_lost() {
+    let output = run(CHIMERA, &["prove", "--quick", "--streams", "2,16", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let proof: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(proof["wrong"].as_array().unwrap().len(), 0, "{}", proof["wrong"]);
+    assert_eq!(proof["answers"], 20);
+    assert_eq!(proof["issue"]["issued"], proof["issue"]["planned"], "an arrival was dropped");
+    let paced = proof["paced"].as_array().unwrap();
+    assert_eq!(paced.len(), 4, "two adapters, two numbers of streams");
+    for run in paced {
+        let streams = run["streams"].as_u64().unwrap();
+        assert_eq!(run["tokens"], streams * 50, "{run}");
+        assert_eq!(run["receive"]["n"], run["tokens"]);
+        assert_eq!(run["itl"]["n"], streams * 49);
+        // Sixteen streams of fifty tokens certify a p99; two do not.
+        assert_eq!(run["receive"]["p99_ns"].is_null(), streams == 2, "{run}");
+        assert!(run["receive"]["max_ns"].as_u64().unwrap() > 0, "nobody receives in no time");
+    }
+    for run in proof["unpaced"].as_array().unwrap() {
+        let void = run["void"].as_bool().unwrap();
+        assert_eq!(run["tokens_per_core_s"].is_null(), void, "a void figure is no figure: {run}");
+    }
+    let wrong = run_code(&["prove", "--streams", "0"]);
+    assert_eq!(wrong, Some(2));
+}
+
+fn run_code(args: &[&str]) -> Option<i32> {
+    run(CHIMERA, args).status.code()
+}
