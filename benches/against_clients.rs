@@ -114,7 +114,7 @@ fn reqwest(url: &str, prefix: &str, clock: &Arc<dyn Clock>) -> Seen {
     })
 }
 
-fn httpx(python: &str, url: &str, prefix: &str, origin_ns: u64) -> Seen {
+fn httpx(python: &str, url: &str, prefix: &str, origin_ns: i64) -> Seen {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/httpx_client.py");
     let output = Command::new(python)
         .args([
@@ -131,7 +131,10 @@ fn httpx(python: &str, url: &str, prefix: &str, origin_ns: u64) -> Seen {
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
     let streams = value["streams"].as_object().unwrap().iter().map(|(model, stamps)| {
         let stamps = stamps.as_array().unwrap().iter();
-        (model.clone(), stamps.map(|ns| Stamp(ns.as_u64().unwrap().saturating_sub(origin_ns))).collect())
+        (
+            model.clone(),
+            stamps.map(|ns| Stamp(u64::try_from(ns.as_i64().unwrap() - origin_ns).unwrap())).collect(),
+        )
     });
     Seen { streams: streams.collect(), cpu: Duration::from_secs_f64(value["cpu_s"].as_f64().unwrap()) }
 }
