@@ -159,7 +159,7 @@ fn a_newer_run_is_refused_and_a_cut_line_is_mended() {
     fs::write(run.join("manifest.json"), newer).unwrap();
     let output = tr121(&["--run", run.to_str().unwrap(), "--stage", "analyse"]);
     assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stderr).contains("2.0"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("run format 2."), "{}", text(&output.stderr));
 }
 
 /// A run on the simulator whose first block has ended, with the rest of what it says.

@@ -424,9 +424,9 @@ impl InferenceBackend for OllamaBackend {
             Err(BackendError::Unsupported { .. }) => match server.greets().await {
                 Ok(true) => Ok(None),
                 Ok(false) => Err(format!("what answers at {endpoint} is no Ollama")),
-                Err(error) => Err(server.teller.why(&error)),
+                Err(error) => Err(server.teller.why(&endpoint, &error)),
             },
-            Err(error) => Err(server.teller.why(&error)),
+            Err(error) => Err(server.teller.why(&endpoint, &error)),
         };
         let (availability, version) = match found {
             Ok(version) => (Availability::Ready, version),

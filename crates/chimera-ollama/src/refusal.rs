@@ -56,14 +56,15 @@ impl Teller {
         BackendError::Unavailable { backend: self.id.clone(), reason: reason.to_string() }
     }
 
-    /// Why nobody answered, without the remedy: a probe has a place of its own for that.
-    pub(crate) fn why(&self, error: &BackendError) -> String {
-        match error {
+    /// Why nobody answered at an endpoint, without the remedy: a probe has a place of its own for that.
+    pub(crate) fn why(&self, endpoint: &str, error: &BackendError) -> String {
+        let reason = match error {
             BackendError::Unavailable { reason, .. } => {
                 reason.strip_suffix(START).unwrap_or(reason).to_owned()
             }
             other => other.to_string(),
-        }
+        };
+        if reason.contains(endpoint) { reason } else { format!("{endpoint}: {reason}") }
     }
 
     /// A failure of the wire, with what mends it where somebody can.

@@ -304,7 +304,7 @@ impl InferenceBackend for OpenAiBackend {
 
     async fn probe(&self) -> Result<Probe> {
         let endpoint = self.server.client.endpoint().to_string();
-        let mut details = vec![("endpoint".to_owned(), endpoint)];
+        let mut details = vec![("endpoint".to_owned(), endpoint.clone())];
         match detect::find(&self.server, self.settings.flavour).await {
             Ok(Found { flavour, evidence, version, models, slots }) => {
                 details.push(("flavour".to_owned(), flavour.to_string()));
@@ -316,7 +316,7 @@ impl InferenceBackend for OpenAiBackend {
             Err(error) => {
                 let remedy = format!("start the server, or set OPENAI_BASE_URL; where it wants a key, {KEY}");
                 let availability =
-                    Availability::Unreachable { reason: self.server.teller.why(&error), remedy };
+                    Availability::Unreachable { reason: self.server.teller.why(&endpoint, &error), remedy };
                 let capabilities = self.capabilities(self.settings.flavour, None);
                 Ok(Probe { availability, capabilities, version: None, details })
             }
