@@ -113,7 +113,7 @@ fn play(
     eprintln!("playing {shown} at {} (models: {}); Ctrl-C ends it", server.url(), names.join(", "));
     wait(stopped);
     let truth = server.stop().exit(FILES)?;
-    let tokens: u64 = truth.records.iter().map(|record| u64::from(record.tokens())).sum();
+    let tokens: u64 = truth.records.iter().map(|record| record.tokens()).sum();
     eprintln!("{} requests, {tokens} tokens written", truth.records.len());
     if let Some(log) = &args.truth {
         eprintln!("truth: {}", log.display());

@@ -59,9 +59,10 @@ struct Proof {
 /// # Errors
 /// A server that cannot be started, or an answer that did not come.
 pub fn main(args: &ProveArgs) -> anyhow::Result<u8> {
-    if args.streams.iter().any(|n| *n == 0)
+    if args.streams.contains(&0)
         || !(args.rate > 0.0 && args.rate <= 10_000.0)
-        || !(args.seconds > 0.0)
+        || args.seconds.is_nan()
+        || args.seconds <= 0.0
     {
         return Err(anyhow::anyhow!("streams, rate and seconds are positive, the rate at most 10,000"))
             .exit(crate::exit::USAGE);
