@@ -6,6 +6,7 @@ use chimera_cli::{exit, study};
 use clap::Parser;
 
 #[derive(Debug, Parser)]
+#[expect(clippy::large_enum_variant, reason = "parsed once")]
 #[command(name = "phase-scaling", version, about = "How latency grows with model size")]
 enum Arguments {
     /// How prefill and decode latency grow with model size.

@@ -1,3 +1,5 @@
+//! The decoder of Ollama's lines on lines by hand and on arbitrary bytes.
+
 use proptest::prelude::*;
 
 use super::*;
