@@ -1,3 +1,5 @@
+//! Requests as they go out, by flavour.
+
 use serde_json::{Value, json};
 
 use super::*;

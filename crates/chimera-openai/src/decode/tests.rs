@@ -1,3 +1,5 @@
+//! The decoder on events by hand and on arbitrary bytes.
+
 use proptest::prelude::*;
 
 use super::*;
