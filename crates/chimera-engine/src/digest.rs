@@ -6,8 +6,6 @@ use std::{fs::File, io::Read, path::Path};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::error::LoadError;
-
 #[derive(Deserialize)]
 struct Manifest {
     files: Vec<Entry>,
@@ -20,16 +18,19 @@ struct Entry {
     sha256: String,
 }
 
-/// The digest in hexadecimal.
-pub(crate) fn of_file(path: &Path) -> Result<String, LoadError> {
+/// SHA-256 of a weights file in hexadecimal: as the `manifest.json` beside it has it, or else of what is read.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn file_digest(path: &Path) -> std::io::Result<String> {
     if let Some(known) = recorded(path) {
         return Ok(known);
     }
-    let mut file = File::open(path).map_err(|e| LoadError::io(path, e))?;
+    let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let n = file.read(&mut buffer).map_err(|e| LoadError::io(path, e))?;
+        let n = file.read(&mut buffer)?;
         if n == 0 {
             break;
         }
@@ -58,7 +59,7 @@ mod tests {
         std::fs::write(&path, "abc").unwrap();
         // The test vector of FIPS 180-2.
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(of_file(&path).unwrap(), known);
+        assert_eq!(file_digest(&path).unwrap(), known);
         let other = "0".repeat(64);
         let manifest = |bytes: u64| {
             format!(
@@ -66,8 +67,8 @@ mod tests {
             )
         };
         std::fs::write(folder.path().join("manifest.json"), manifest(4)).unwrap();
-        assert_eq!(of_file(&path).unwrap(), known);
+        assert_eq!(file_digest(&path).unwrap(), known);
         std::fs::write(folder.path().join("manifest.json"), manifest(3)).unwrap();
-        assert_eq!(of_file(&path).unwrap(), other);
+        assert_eq!(file_digest(&path).unwrap(), other);
     }
 }
