@@ -7,6 +7,7 @@
 mod digest;
 mod generation;
 mod model;
+mod reading;
 mod sampler;
 mod session;
 mod stream;
