@@ -156,6 +156,7 @@ impl OnnxRuntimeBackend {
         capabilities.token_prompts = true;
         capabilities.tokenize = true;
         capabilities.scoring = true;
+        capabilities.logits = true;
         // Sums on the CPU are always split the same way; those of GPU libraries need not be.
         capabilities.deterministic = self.options.provider == Provider::Cpu;
         capabilities.max_batch = u32::try_from(MAX_BATCH).ok();

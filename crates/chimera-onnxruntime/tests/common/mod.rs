@@ -8,14 +8,17 @@ use chimera_core::{SystemClock, Session};
 use chimera_onnxruntime::{OnnxRuntimeBackend, OnnxRuntimeBackendBuilder};
 use chimera_zoo::{ModelFiles, Variant, Zoo};
 
+/// The library, or why there is none.
+pub(crate) fn found() -> Result<PathBuf, String> {
+    let set = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from);
+    set.or_else(fetched)
+        .filter(|path| path.is_file())
+        .ok_or_else(|| "no ONNX Runtime here; `cargo xtask fetch onnxruntime` brings it".to_owned())
+}
+
 /// The library, or nothing and a line that says so.
 pub(crate) fn library() -> Option<PathBuf> {
-    let found = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let found = found.or_else(fetched).filter(|path| path.is_file());
-    if found.is_none() {
-        println!("SKIP: no ONNX Runtime here; `cargo xtask fetch onnxruntime` brings it");
-    }
-    found
+    found().map_err(|reason| println!("SKIP: {reason}")).ok()
 }
 
 /// What `cargo xtask fetch onnxruntime` has brought.
@@ -37,7 +40,26 @@ pub(crate) fn files(name: &str, variant: Variant) -> ModelFiles {
     Zoo::open(folder).unwrap().ensure(name, variant).unwrap()
 }
 
-/// A backend with the library.
+/// A folder in which the model is found by its name, as a backend looks for it.
+pub(crate) fn models_dir(name: &str, variant: Variant) -> PathBuf {
+    let files = files(name, variant);
+    let folder = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/by-name")).join(variant.name());
+    let link = folder.join(name);
+    std::fs::create_dir_all(&link).unwrap();
+    for entry in std::fs::read_dir(&files.dir).unwrap() {
+        let entry = entry.unwrap();
+        let to = link.join(entry.file_name());
+        if !to.exists() {
+            // Several test processes may come here at once: whole files or none.
+            let partial = link.join(format!(".{}-{}", std::process::id(), entry.file_name().display()));
+            std::fs::copy(entry.path(), &partial).unwrap();
+            std::fs::rename(&partial, &to).unwrap();
+        }
+    }
+    folder
+}
+
+/// A backend with a library.
 pub(crate) fn backend(library: &std::path::Path) -> OnnxRuntimeBackendBuilder {
     OnnxRuntimeBackend::builder(SystemClock::new(), library)
 }
