@@ -19,7 +19,7 @@ use crate::{
     files::locate,
     library::{self, Loaded},
     model::{MAX_BATCH, OrtModel, PREFILL_CHUNK},
-    options::{Optimisation, Options, Provider, Shapes},
+    options::{Optimisation, Options, Provider, Shapes, Spinning},
 };
 
 /// ONNX Runtime in this process.
@@ -70,8 +70,8 @@ impl OnnxRuntimeBackendBuilder {
         self
     }
 
-    /// Whether threads that wait for work spin for a while before they sleep.
-    pub fn spinning(mut self, spinning: bool) -> Self {
+    /// What threads do that wait for work: they spin within a call, and sleep when it ends.
+    pub fn spinning(mut self, spinning: Spinning) -> Self {
         self.backend.options.spinning = spinning;
         self
     }
@@ -178,7 +178,7 @@ impl OnnxRuntimeBackend {
             ("library".into(), path.display().to_string()),
             ("provider".into(), options.provider.to_string()),
             ("threads".into(), options.threads().to_string()),
-            ("spinning".into(), on(options.spinning)),
+            ("spinning".into(), options.spinning.to_string()),
             ("optimisation".into(), options.optimisation.to_string()),
             ("memory-pattern".into(), on(options.memory_pattern)),
             ("arena".into(), on(options.arena)),

@@ -13,7 +13,7 @@ use ort::{
 use crate::{
     error::LoadError,
     library::Loaded,
-    options::{Optimisation, Options, Provider},
+    options::{Optimisation, Options, Provider, Spinning},
     placement,
 };
 
@@ -73,8 +73,11 @@ pub(crate) fn builder(
         .with_intra_threads(options.threads())?
         .with_inter_threads(1)?
         .with_parallel_execution(false)?
-        .with_intra_op_spinning(options.spinning)?
+        .with_intra_op_spinning(options.spinning != Spinning::Off)?
         .with_memory_pattern(options.memory_pattern)?;
+    if options.spinning == Spinning::WithinCalls {
+        builder = builder.with_config_entry("session.force_spinning_stop", "1")?;
+    }
     if let Some((lanes, count)) = variation.shape {
         let size = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         builder = builder

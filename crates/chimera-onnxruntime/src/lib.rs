@@ -22,4 +22,4 @@ mod run;
 mod tests;
 
 pub use backend::{OnnxRuntimeBackend, OnnxRuntimeBackendBuilder};
-pub use options::{Optimisation, Provider, Shapes, THREADS_VARIABLE, threads};
+pub use options::{Optimisation, Provider, Shapes, Spinning, THREADS_VARIABLE, threads};

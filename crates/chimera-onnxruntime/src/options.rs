@@ -51,6 +51,29 @@ impl fmt::Display for Optimisation {
     }
 }
 
+/// What threads do that wait for work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Spinning {
+    /// They sleep at once: best where threads are more than cores.
+    Off,
+    /// They spin between the operators of a call and sleep when it ends, so that an engine which runs next has the cores.
+    #[default]
+    WithinCalls,
+    /// They spin after a call too, for some milliseconds: ONNX Runtime's default.
+    Always,
+}
+
+impl fmt::Display for Spinning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::WithinCalls => "within calls",
+            Self::Always => "always",
+        })
+    }
+}
+
 /// Which sessions a model has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -71,7 +94,7 @@ pub(crate) struct Options {
     pub(crate) optimisation: Optimisation,
     /// Threads that compute one operator, the caller's among them.
     pub(crate) threads: Option<NonZeroUsize>,
-    pub(crate) spinning: bool,
+    pub(crate) spinning: Spinning,
     pub(crate) memory_pattern: bool,
     pub(crate) arena: bool,
     pub(crate) shapes: Shapes,
@@ -85,7 +108,7 @@ impl Default for Options {
             provider: Provider::Cpu,
             optimisation: Optimisation::All,
             threads: None,
-            spinning: true,
+            spinning: Spinning::WithinCalls,
             memory_pattern: true,
             arena: true,
             shapes: Shapes::Dynamic,

@@ -26,7 +26,8 @@ fn folder(files: &ModelFiles, model: &Model) -> tempfile::TempDir {
     for (from, to) in [(&files.config, "config.json"), (&files.tokenizer, "tokenizer.json")] {
         std::fs::copy(from.as_ref().expect("a file"), folder.path().join(to)).expect("a copy");
     }
-    std::fs::write(folder.path().join("generation_config.json"), r#"{"eos_token_id": [7, 9]}"#).expect("a file");
+    std::fs::write(folder.path().join("generation_config.json"), r#"{"eos_token_id": [7, 9]}"#)
+        .expect("a file");
     folder
 }
 
@@ -43,14 +44,14 @@ fn without_positions(model: &mut Model) {
         node("CumSum", &["attention_mask", "own_axis"], &["own_counts"], &[]),
         node("Sub", &["own_counts", "own_one"], &["own_all"], &[]),
         node("Max", &["own_all", "own_zero"], &["own_places"], &[]),
-        node("Shape", &["input_ids"], &["own_count"], &[("start", Attribute::Int(1)), ("end", Attribute::Int(2))]),
-        node("Neg", &["own_count"], &["own_start"], &[]),
         node(
-            "Slice",
-            &["own_places", "own_start", "own_end", "own_axes"],
-            &["position_ids"],
-            &[],
+            "Shape",
+            &["input_ids"],
+            &["own_count"],
+            &[("start", Attribute::Int(1)), ("end", Attribute::Int(2))],
         ),
+        node("Neg", &["own_count"], &["own_start"], &[]),
+        node("Slice", &["own_places", "own_start", "own_end", "own_axes"], &["position_ids"], &[]),
     ];
     nodes.append(&mut graph.node);
     graph.node = nodes;
@@ -123,7 +124,9 @@ fn damaged_files_are_named_and_end_nothing() {
         let error = common::refused(load(&library, folder));
         let kind = matches!(
             error,
-            BackendError::ModelInvalid { .. } | BackendError::Unsupported { .. } | BackendError::ModelNotFound { .. }
+            BackendError::ModelInvalid { .. }
+                | BackendError::Unsupported { .. }
+                | BackendError::ModelNotFound { .. }
         );
         assert!(kind && error.to_string().contains(word), "{error:?}");
     };
@@ -154,8 +157,11 @@ fn damaged_files_are_named_and_end_nothing() {
     let text = std::fs::read_to_string(&config).expect("a file");
     let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let layers = told["num_hidden_layers"].as_u64().expect("layers");
-    std::fs::write(&config, text.replace(&format!("\"num_hidden_layers\": {layers}"), "\"num_hidden_layers\": 77"))
-        .expect("a file");
+    std::fs::write(
+        &config,
+        text.replace(&format!("\"num_hidden_layers\": {layers}"), "\"num_hidden_layers\": 77"),
+    )
+    .expect("a file");
     says(place.path(), "77");
     std::fs::remove_file(&config).expect("removed");
     says(place.path(), "config.json");

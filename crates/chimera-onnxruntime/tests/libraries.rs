@@ -23,7 +23,10 @@ fn said(library: &Path) -> String {
     std::fs::write(folder.path().join("model.onnx"), "").expect("a file");
     let load = backend.load(&ModelRef::at("x", folder.path()), &LoadOptions::default());
     let error = common::refused(common::wait(load));
-    assert!(matches!(&error, BackendError::Unavailable { reason: said, .. } if said.contains(reason)), "{error}");
+    assert!(
+        matches!(&error, BackendError::Unavailable { reason: said, .. } if said.contains(reason)),
+        "{error}"
+    );
     reason.clone()
 }
 

@@ -9,7 +9,7 @@ use chimera_candle::CandleBackend;
 use chimera_core::{
     Batch, EventKind, InferenceBackend, LoadOptions, ModelRef, Request, Session, SystemClock,
 };
-use chimera_onnxruntime::{OnnxRuntimeBackend, Optimisation, Shapes};
+use chimera_onnxruntime::{OnnxRuntimeBackend, Optimisation, Shapes, Spinning};
 use chimera_zoo::Variant;
 use common::wait;
 use futures_util::StreamExt;
@@ -137,8 +137,8 @@ fn options_change_how_and_not_what() {
         ("basic", make().optimisation(Optimisation::Basic)),
         ("extended", make().optimisation(Optimisation::Extended)),
         ("one thread", make().threads(std::num::NonZeroUsize::new(1))),
-        ("spinning", make().spinning(true)),
-        ("no spinning", make().spinning(false)),
+        ("always spinning", make().spinning(Spinning::Always)),
+        ("no spinning", make().spinning(Spinning::Off)),
         ("no pattern", make().memory_pattern(false)),
         ("no arena", make().arena(false)),
         ("fixed shapes", make().shapes(Shapes::Fixed(8))),
@@ -165,7 +165,8 @@ fn real_weights_say_the_same() {
     let graph = real.ensure("smollm2-135m", Variant::F32Onnx).expect("they convert");
     let candle = candle(&safetensors.dir);
     let ours = load(&common::backend(&library).build(), &graph.dir);
-    let tokens = wait(ours.tokenize("The capital of France is Paris, and the capital of Italy is")).expect("ids");
+    let tokens =
+        wait(ours.tokenize("The capital of France is Paris, and the capital of Italy is")).expect("ids");
     let found = distance(&*candle, &*ours, &tokens);
     println!("smollm2-135m: largest difference of logits {found:e}");
     assert!(found < 1e-3, "{found}");

@@ -42,7 +42,9 @@ fn fetched() -> Option<PathBuf> {
     let mut files = std::fs::read_dir(capi).ok()?.flatten().map(|entry| entry.path());
     files.find(|file| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        ["libonnxruntime.so", "libonnxruntime.1", "onnxruntime.dll"].iter().any(|start| name.starts_with(start))
+        ["libonnxruntime.so", "libonnxruntime.1", "onnxruntime.dll"]
+            .iter()
+            .any(|start| name.starts_with(start))
     })
 }
 
@@ -111,7 +113,8 @@ fn a_profile_names_operators_and_their_provider() {
 fn fixed_sessions_are_as_many_as_their_limit() {
     let Some(library) = library() else { return };
     let one = NonZeroUsize::new(1);
-    let mut model = model(&library, &Options { shapes: Shapes::Fixed(2), threads: one, ..Options::default() });
+    let mut model =
+        model(&library, &Options { shapes: Shapes::Fixed(2), threads: one, ..Options::default() });
     let mut lengths = Vec::new();
     for tokens in [&[1, 2, 3][..], &[1], &[2], &[1, 2], &[4]] {
         let mut cache = model.start(&[0], 8).unwrap();

@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use chimera_core::{SystemClock, Session};
+use chimera_core::{Session, SystemClock};
 use chimera_onnxruntime::{OnnxRuntimeBackend, OnnxRuntimeBackendBuilder};
 use chimera_zoo::{ModelFiles, Variant, Zoo};
 
@@ -30,7 +30,9 @@ fn fetched() -> Option<PathBuf> {
     let mut files = std::fs::read_dir(capi).ok()?.flatten().map(|entry| entry.path());
     files.find(|file| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        ["libonnxruntime.so", "libonnxruntime.1", "onnxruntime.dll"].iter().any(|start| name.starts_with(start))
+        ["libonnxruntime.so", "libonnxruntime.1", "onnxruntime.dll"]
+            .iter()
+            .any(|start| name.starts_with(start))
     })
 }
 
