@@ -1,0 +1,14 @@
+//! ONNX files: building and writing.
+//!
+//! It runs nothing and knows no engine; protobuf messages are written by hand, so that no compiler of them is needed.
+
+mod build;
+mod error;
+mod model;
+pub mod proto;
+mod tensor;
+
+pub use build::{Attribute, Extent, GraphBuilder, attribute, node, value};
+pub use error::{OnnxError, Result, TOO_MANY_BYTES};
+pub use model::Model;
+pub use tensor::{Data, DataType, Tensor, float_bytes};
