@@ -113,6 +113,7 @@ impl OrtModel {
     }
 
     /// Ends the profile of the dynamic session and says where it is.
+    #[cfg(test)]
     pub(crate) fn end_profile(&mut self) -> ort::Result<PathBuf> {
         self.dynamic.session.end_profiling().map(PathBuf::from)
     }

@@ -21,8 +21,9 @@ fn said(library: &Path) -> String {
     // Loading says the same.
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("model.onnx"), "").expect("a file");
-    let load = backend.load(&ModelRef::at("x", folder.path()), &LoadOptions::default());
-    let error = common::refused(common::wait(load));
+    let error = common::refused(common::wait(
+        backend.load(&ModelRef::at("x", folder.path()), &LoadOptions::default()),
+    ));
     assert!(
         matches!(&error, BackendError::Unavailable { reason: said, .. } if said.contains(reason)),
         "{error}"
