@@ -36,7 +36,26 @@ pub fn file_digest(path: &Path) -> std::io::Result<String> {
         }
         hash.update(&buffer[..n]);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(hash))
+}
+
+/// The digest of weights in several files: that of the one file, or else SHA-256 over the digests of all, in order.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn files_digest(paths: &[&Path]) -> std::io::Result<String> {
+    if let [path] = paths {
+        return file_digest(path);
+    }
+    let mut hash = Sha256::new();
+    for path in paths {
+        hash.update(file_digest(path)?);
+    }
+    Ok(hex(hash))
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn recorded(path: &Path) -> Option<String> {
@@ -51,6 +70,20 @@ fn recorded(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_files_have_one_digest_in_which_each_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a"), "abc").unwrap();
+        std::fs::write(path("b"), "x").unwrap();
+        let (a, b) = (path("a"), path("b"));
+        assert_eq!(files_digest(&[&a]).unwrap(), file_digest(&a).unwrap());
+        let both = files_digest(&[&a, &b]).unwrap();
+        assert_ne!(both, files_digest(&[&b, &a]).unwrap());
+        std::fs::write(&b, "y").unwrap();
+        assert_ne!(both, files_digest(&[&a, &b]).unwrap());
+    }
 
     #[test]
     fn a_manifest_is_believed_only_for_its_file_of_its_size() {

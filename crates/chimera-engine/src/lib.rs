@@ -15,7 +15,7 @@ mod text;
 pub mod tokenizer;
 mod worker;
 
-pub use digest::file_digest;
+pub use digest::{file_digest, files_digest};
 pub use model::{EngineError, KvCache, LanguageModel, Logits, Wanted};
 pub use sampler::Sampler;
 pub use session::EngineSession;

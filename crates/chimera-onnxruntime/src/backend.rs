@@ -14,6 +14,7 @@ use chimera_core::{
 use chimera_engine::{EngineSession, LanguageModel};
 
 use crate::{
+    audit::{self, Observed},
     device,
     error::LoadError,
     files::locate,
@@ -134,6 +135,19 @@ impl OnnxRuntimeBackend {
         let model = OrtModel::load(&name, &located, options, &library, &self.options)
             .map_err(|error| error.into_backend(&self.id, &name))?;
         Ok(Box::new(model))
+    }
+
+    /// Writes a model's graph as ONNX Runtime optimises it with this backend's options, and says what is in it. `to` is a
+    /// file that is made; its graph is for this library and this kind of processor.
+    ///
+    /// # Errors
+    /// As [`InferenceBackend::load`].
+    pub fn optimised(&self, model: &ModelRef, to: &Path) -> Result<Observed> {
+        let name = model.name.to_string();
+        let located = locate(model, self.models.as_deref()).map_err(|e| e.into_backend(&self.id, &name))?;
+        let library = self.open()?;
+        audit::optimised(&library, &located.graph, &self.options, to)
+            .map_err(|error| error.into_backend(&self.id, &name))
     }
 
     /// The library, with a provider that can be used.

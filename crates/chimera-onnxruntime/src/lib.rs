@@ -4,6 +4,7 @@
 //! Files are read and checked before the library sees them. A provider that is asked for and does not compute the model is
 //! an error, never a silent fall-back to the CPU.
 
+mod audit;
 mod backend;
 mod binary;
 mod build;
@@ -21,5 +22,6 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+pub use audit::Observed;
 pub use backend::{OnnxRuntimeBackend, OnnxRuntimeBackendBuilder};
 pub use options::{Optimisation, Provider, Shapes, Spinning, THREADS_VARIABLE, threads};
