@@ -15,7 +15,7 @@ use chimera_engine::{EngineSession, LanguageModel};
 
 use crate::{
     audit::{self, Observed},
-    device,
+    calibrate, device,
     error::LoadError,
     files::locate,
     library::{self, Loaded},
@@ -147,6 +147,25 @@ impl OnnxRuntimeBackend {
         let located = locate(model, self.models.as_deref()).map_err(|e| e.into_backend(&self.id, &name))?;
         let library = self.open()?;
         audit::optimised(&library, &located.graph, &self.options, to)
+            .map_err(|error| error.into_backend(&self.id, &name))
+    }
+
+    /// Runs each sequence of token ids through a graph and shows the values of every output that it has beside its logits and
+    /// its cache: what a calibrator of quantised graphs looks at. The ids must be of a text that no evaluation uses.
+    ///
+    /// # Errors
+    /// As [`InferenceBackend::load`]; [`BackendError::Unsupported`] for a graph without such outputs and for a sequence
+    /// beyond its context.
+    pub fn activations(
+        &self,
+        model: &ModelRef,
+        sequences: &[Vec<u32>],
+        see: &mut dyn FnMut(&str, &[f32]),
+    ) -> Result<()> {
+        let name = model.name.to_string();
+        let located = locate(model, self.models.as_deref()).map_err(|e| e.into_backend(&self.id, &name))?;
+        let library = self.open()?;
+        calibrate::activations(&library, &located, &self.options, sequences, see)
             .map_err(|error| error.into_backend(&self.id, &name))
     }
 

@@ -5,6 +5,25 @@ use ort::{
     value::{Outlet, TensorElementType},
 };
 
+/// An input or an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Port {
+    name: String,
+    kind: Option<TensorElementType>,
+    /// Negative where a size varies.
+    shape: Vec<i64>,
+}
+
+impl Port {
+    fn of(outlet: &Outlet) -> Self {
+        Self {
+            name: outlet.name().to_owned(),
+            kind: outlet.dtype().tensor_type(),
+            shape: outlet.dtype().tensor_shape().map(|shape| shape.to_vec()).unwrap_or_default(),
+        }
+    }
+}
+
 /// Type of the integers that an input takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Integer {
@@ -49,13 +68,14 @@ pub(crate) const LOGITS: &str = "logits";
 impl Interface {
     /// Reads a session's interface; an error says what is not as it should be.
     pub(crate) fn of(session: &Session) -> Result<Self, String> {
-        Self::read(session.inputs(), session.outputs())
+        let ports = |outlets: &[Outlet]| outlets.iter().map(Port::of).collect::<Vec<_>>();
+        Self::read(&ports(session.inputs()), &ports(session.outputs()))
     }
 
-    fn read(inputs: &[Outlet], outputs: &[Outlet]) -> Result<Self, String> {
-        let input = |name: &str| inputs.iter().find(|outlet| outlet.name() == name);
+    fn read(inputs: &[Port], outputs: &[Port]) -> Result<Self, String> {
+        let input = |name: &str| inputs.iter().find(|port| port.name == name);
         let output = |name: &str| {
-            let found = outputs.iter().find(|outlet| outlet.name() == name);
+            let found = outputs.iter().find(|port| port.name == name);
             found.ok_or_else(|| format!("the graph has no output `{name}`"))
         };
         let ids = integer(input(IDS).ok_or_else(|| format!("the graph has no input `{IDS}`"))?)?;
@@ -71,7 +91,7 @@ impl Interface {
             for name in &present {
                 output(name)?;
             }
-            layers.push(Layer { past: [key.name().to_owned(), value], present });
+            layers.push(Layer { past: [key.name.clone(), value], present });
         }
         let Some(first) = layers.first() else {
             return Err("the graph has no inputs `past_key_values.*`: export it with a KV cache \
@@ -83,8 +103,8 @@ impl Interface {
             [IDS, MASK, POSITIONS, KEEP].contains(&name)
                 || layers.iter().any(|layer| layer.past.iter().any(|past| past == name))
         };
-        if let Some(strange) = inputs.iter().find(|outlet| !known(outlet.name())) {
-            return Err(format!("the graph has an input `{}`, which is not known here", strange.name()));
+        if let Some(strange) = inputs.iter().find(|port| !known(&port.name)) {
+            return Err(format!("the graph has an input `{}`, which is not known here", strange.name));
         }
         let logits = output(LOGITS)?;
         Ok(Self {
@@ -106,50 +126,46 @@ fn past(layer: usize, kind: &str) -> String {
     format!("past_key_values.{layer}.{kind}")
 }
 
-fn integer(outlet: &Outlet) -> Result<Integer, String> {
-    match outlet.dtype().tensor_type() {
+fn integer(port: &Port) -> Result<Integer, String> {
+    match port.kind {
         Some(TensorElementType::Int64) => Ok(Integer::I64),
         Some(TensorElementType::Int32) => Ok(Integer::I32),
-        other => Err(format!("the graph's `{}` has type {other:?}, and integers are given", outlet.name())),
+        other => Err(format!("the graph's `{}` has type {other:?}, and integers are given", port.name)),
     }
 }
 
-fn float(outlet: &Outlet) -> Result<TensorElementType, String> {
-    match outlet.dtype().tensor_type() {
+fn float(port: &Port) -> Result<TensorElementType, String> {
+    match port.kind {
         Some(kind @ (TensorElementType::Float32 | TensorElementType::Float16)) => Ok(kind),
-        other => Err(format!("the graph's `{}` has type {other:?}, and floats are read", outlet.name())),
+        other => Err(format!("the graph's `{}` has type {other:?}, and floats are read", port.name)),
     }
 }
 
 /// A dimension that does not vary.
-fn fixed(outlet: &Outlet, axis: usize) -> Option<usize> {
-    usize::try_from(*outlet.dtype().tensor_shape()?.get(axis)?).ok().filter(|&size| size > 0)
+fn fixed(port: &Port, axis: usize) -> Option<usize> {
+    usize::try_from(*port.shape.get(axis)?).ok().filter(|&size| size > 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use ort::value::{Shape, SymbolicDimensions, ValueType};
-
     use super::*;
 
-    fn outlet(name: &str, ty: TensorElementType, shape: &[i64]) -> Outlet {
-        let dimension_symbols = SymbolicDimensions::empty(shape.len());
-        let shape = Shape::new(shape.iter().copied());
-        Outlet::new(name, ValueType::Tensor { ty, shape, dimension_symbols })
+    fn port(name: &str, kind: TensorElementType, shape: &[i64]) -> Port {
+        Port { name: name.to_owned(), kind: Some(kind), shape: shape.to_vec() }
     }
 
-    fn export() -> (Vec<Outlet>, Vec<Outlet>) {
+    fn export() -> (Vec<Port>, Vec<Port>) {
         use TensorElementType::{Float16, Float32, Int64};
         let inputs = vec![
-            outlet(IDS, Int64, &[-1, -1]),
-            outlet("past_key_values.0.key", Float16, &[-1, 3, -1, 16]),
-            outlet("past_key_values.0.value", Float16, &[-1, 3, -1, 16]),
-            outlet(MASK, Int64, &[-1, -1]),
+            port(IDS, Int64, &[-1, -1]),
+            port("past_key_values.0.key", Float16, &[-1, 3, -1, 16]),
+            port("past_key_values.0.value", Float16, &[-1, 3, -1, 16]),
+            port(MASK, Int64, &[-1, -1]),
         ];
         let outputs = vec![
-            outlet(LOGITS, Float32, &[-1, -1, 100]),
-            outlet("present.0.key", Float16, &[-1, 3, -1, 16]),
-            outlet("present.0.value", Float16, &[-1, 3, -1, 16]),
+            port(LOGITS, Float32, &[-1, -1, 100]),
+            port("present.0.key", Float16, &[-1, 3, -1, 16]),
+            port("present.0.value", Float16, &[-1, 3, -1, 16]),
         ];
         (inputs, outputs)
     }
@@ -166,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_strange_is_named() {
-        let refused = |change: fn(&mut Vec<Outlet>, &mut Vec<Outlet>)| {
+        let refused = |change: fn(&mut Vec<Port>, &mut Vec<Port>)| {
             let (mut inputs, mut outputs) = export();
             change(&mut inputs, &mut outputs);
             Interface::read(&inputs, &outputs).expect_err("refused")
@@ -177,12 +193,12 @@ mod tests {
         assert!(refused(|inputs, _| drop(inputs.remove(2))).contains("past_key_values.0.value"));
         assert!(refused(|_, outputs| drop(outputs.remove(2))).contains("present.0.value"));
         assert!(refused(|_, outputs| drop(outputs.remove(0))).contains(LOGITS));
-        let strange = |inputs: &mut Vec<Outlet>, _: &mut Vec<Outlet>| {
-            inputs.push(outlet("use_cache_branch", TensorElementType::Bool, &[1]));
+        let strange = |inputs: &mut Vec<Port>, _: &mut Vec<Port>| {
+            inputs.push(port("use_cache_branch", TensorElementType::Bool, &[1]));
         };
         assert!(refused(strange).contains("use_cache_branch"));
-        let float = |inputs: &mut Vec<Outlet>, _: &mut Vec<Outlet>| {
-            inputs[0] = outlet(IDS, TensorElementType::Float32, &[-1, -1]);
+        let float = |inputs: &mut Vec<Port>, _: &mut Vec<Port>| {
+            inputs[0] = port(IDS, TensorElementType::Float32, &[-1, -1]);
         };
         assert!(refused(float).contains("Float32"));
     }

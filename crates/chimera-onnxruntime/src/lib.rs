@@ -9,6 +9,7 @@ mod backend;
 mod binary;
 mod build;
 mod cache;
+mod calibrate;
 mod device;
 mod error;
 mod files;

@@ -60,31 +60,8 @@ impl Bound {
     ) -> ort::Result<Vec<f32>> {
         let (lanes, count) = (cache.lanes(), tokens.len() / cache.lanes());
         let total = cache.length + count;
-        // Outputs that are bound keep the buffers of the last call, whose shape was another.
-        self.binding.clear();
-        let ids = tokens.iter().map(|&id| i64::from(id));
-        self.binding.bind_input(IDS, &integers(interface.ids, [lanes, count], ids)?)?;
-        self.binding.bind_input(MASK, &integers(interface.mask, [lanes, total], cache.mask(total))?)?;
-        if let Some(kind) = interface.positions {
-            self.binding.bind_input(POSITIONS, &integers(kind, [lanes, count], cache.places(count))?)?;
-        }
-        if let Some(kind) = interface.keep {
-            // 0 means all of them.
-            let keep = i64::from(wanted != Wanted::All);
-            self.binding.bind_input(KEEP, &integers(kind, [], std::iter::once(keep))?)?;
-        }
-        if cache.values.is_empty() {
-            let allocator = Allocator::default();
-            for _ in 0..2 * interface.layers.len() {
-                let shape = [lanes, heads.count, 0, heads.width];
-                cache.values.push(DynTensor::new(&allocator, interface.cache, shape)?.into_dyn());
-            }
-        }
-        for (layer, values) in interface.layers.iter().zip(cache.values.chunks(2)) {
-            for (name, value) in layer.past.iter().zip(values) {
-                self.binding.bind_input(name.as_str(), value)?;
-            }
-        }
+        // 0 means all of them.
+        self.bind_inputs(interface, heads, cache, tokens, i64::from(wanted != Wanted::All))?;
         if wanted != Wanted::None {
             self.binding.bind_output_to_device(LOGITS, &self.host)?;
         }
@@ -102,6 +79,63 @@ impl Bound {
             Some(logits) => rows(&logits, lanes, count, wanted),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Binds a call's inputs and lets go of what was bound before: outputs keep the buffers of the last call, whose shape
+    /// was another.
+    fn bind_inputs(
+        &mut self,
+        interface: &Interface,
+        heads: Heads,
+        cache: &mut Cache,
+        tokens: &[u32],
+        keep: i64,
+    ) -> ort::Result<()> {
+        let (lanes, count) = (cache.lanes(), tokens.len() / cache.lanes());
+        let total = cache.length + count;
+        self.binding.clear();
+        let ids = tokens.iter().map(|&id| i64::from(id));
+        self.binding.bind_input(IDS, &integers(interface.ids, [lanes, count], ids)?)?;
+        self.binding.bind_input(MASK, &integers(interface.mask, [lanes, total], cache.mask(total))?)?;
+        if let Some(kind) = interface.positions {
+            self.binding.bind_input(POSITIONS, &integers(kind, [lanes, count], cache.places(count))?)?;
+        }
+        if let Some(kind) = interface.keep {
+            self.binding.bind_input(KEEP, &integers(kind, [], std::iter::once(keep))?)?;
+        }
+        if cache.values.is_empty() {
+            let allocator = Allocator::default();
+            for _ in 0..2 * interface.layers.len() {
+                let shape = [lanes, heads.count, 0, heads.width];
+                cache.values.push(DynTensor::new(&allocator, interface.cache, shape)?.into_dyn());
+            }
+        }
+        for (layer, values) in interface.layers.iter().zip(cache.values.chunks(2)) {
+            for (name, value) in layer.past.iter().zip(values) {
+                self.binding.bind_input(name.as_str(), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a sequence from its start and shows the values of some outputs.
+    pub(crate) fn observe(
+        &mut self,
+        interface: &Interface,
+        heads: Heads,
+        tokens: &[u32],
+        outputs: &[String],
+        see: &mut dyn FnMut(&str, &[f32]),
+    ) -> ort::Result<()> {
+        let mut cache = Cache::new(&[0], tokens.len());
+        self.bind_inputs(interface, heads, &mut cache, tokens, 1)?;
+        for name in outputs {
+            self.binding.bind_output_to_device(name.as_str(), &self.host)?;
+        }
+        for (name, value) in &self.session.run_binding(&self.binding)? {
+            see(name, value.try_extract_tensor::<f32>()?.1);
+        }
+        Ok(())
     }
 }
 

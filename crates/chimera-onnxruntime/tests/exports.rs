@@ -118,6 +118,36 @@ fn older_exports_give_the_same_logits() {
 }
 
 #[test]
+fn values_inside_a_graph_are_shown_where_it_names_them() {
+    let Some(library) = common::library() else { return };
+    let (files, plain) = graph();
+    let backend = common::backend(&library).build();
+    let mut nothing = |_: &str, _: &[f32]| panic!("there is nothing to show");
+    let error = backend
+        .activations(&ModelRef::at("x", &files.dir), &[vec![1, 2]], &mut nothing)
+        .expect_err("no outputs");
+    assert!(matches!(error, BackendError::Unsupported { .. }), "{error}");
+
+    let mut model = plain.clone();
+    let product = model.nodes().iter().find(|node| node.op_type() == "MatMul").expect("a product").clone();
+    let name = product.output[0].clone();
+    let shape = ["batch_size", "sequence_length", "width"].map(Extent::Name);
+    model.graph_mut().output.push(value(&name, DataType::F32, &shape));
+    let folder = folder(&files, &model);
+    let mut seen = Vec::new();
+    let mut see = |output: &str, values: &[f32]| {
+        assert!(values.iter().all(|value| value.is_finite()) && values.iter().any(|value| *value != 0.0));
+        seen.push((output.to_owned(), values.len()));
+    };
+    let model = ModelRef::at("x", folder.path());
+    backend.activations(&model, &[vec![1, 2, 3], vec![4; 6]], &mut see).expect("they are shown");
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|(output, _)| *output == name) && seen[1].1 == 2 * seen[0].1, "{seen:?}");
+    let error = backend.activations(&model, &[vec![1 << 20]], &mut |_, _| {}).expect_err("no such id");
+    assert!(matches!(error, BackendError::Unsupported { .. }), "{error}");
+}
+
+#[test]
 fn damaged_files_are_named_and_end_nothing() {
     let Some(library) = common::library() else { return };
     let (files, model) = graph();
