@@ -4,7 +4,9 @@ use std::{any::Any, path::Path, sync::Arc};
 
 use candle_core::{Device, Tensor};
 use chimera_core::{LoadOptions, ModelInfo, Parameters};
-use chimera_engine::{EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted};
+use chimera_engine::{
+    EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted, file_digest,
+};
 
 use crate::{
     arch::Network,
@@ -12,7 +14,6 @@ use crate::{
     config::{Architecture, Config},
     error::LoadError,
     file::{
-        digest,
         gguf::{GgufFile, Value},
         locate::Located,
         safetensors::SafetensorsFile,
@@ -93,7 +94,7 @@ impl CandleModel {
         }
         let small = |n: usize| u32::try_from(n).ok();
         let mut info = ModelInfo::named(name);
-        info.digest = Some(digest::of_file(weights)?);
+        info.digest = Some(file_digest(weights).map_err(|error| LoadError::io(weights, error))?);
         info.parameters = Some(Parameters { total: tally.parameters, active: tally.parameters });
         info.layers = small(config.layers);
         info.width = small(config.width);

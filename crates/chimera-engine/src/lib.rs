@@ -4,6 +4,7 @@
 //! An adapter loads a model inside [`EngineSession::start`] and has a [`chimera_core::Session`]. Nothing here knows a
 //! tensor library, a file format of weights or an async runtime.
 
+mod digest;
 mod generation;
 mod model;
 mod reading;
@@ -14,6 +15,7 @@ mod text;
 pub mod tokenizer;
 mod worker;
 
+pub use digest::{file_digest, files_digest};
 pub use model::{EngineError, KvCache, LanguageModel, Logits, Wanted};
 pub use sampler::Sampler;
 pub use session::EngineSession;
