@@ -6,7 +6,7 @@ use std::{fs::File, io::Read, path::Path};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::error::LoadError;
+use super::FileError;
 
 #[derive(Deserialize)]
 struct Manifest {
@@ -20,16 +20,19 @@ struct Entry {
     sha256: String,
 }
 
-/// The digest in hexadecimal.
-pub(crate) fn of_file(path: &Path) -> Result<String, LoadError> {
+/// SHA-256 of a file of weights in hexadecimal: that of a `manifest.json` beside it, or else of the whole file.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn of_file(path: &Path) -> Result<String, FileError> {
     if let Some(known) = recorded(path) {
         return Ok(known);
     }
-    let mut file = File::open(path).map_err(|e| LoadError::io(path, e))?;
+    let mut file = File::open(path).map_err(|e| FileError::io(path, e))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let n = file.read(&mut buffer).map_err(|e| LoadError::io(path, e))?;
+        let n = file.read(&mut buffer).map_err(|e| FileError::io(path, e))?;
         if n == 0 {
             break;
         }
