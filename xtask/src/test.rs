@@ -1,6 +1,6 @@
 //! Runs every test of the workspace and says at the end what ran and what was skipped. A test that cannot run here
 //! prints a line `SKIP: reason`; that line is counted and shown, so that a skip is never a silent pass. What some tests
-//! need beside them (Python environments, a real Ollama) is made while cargo builds the tests.
+//! need beside them (Python environments, a real Ollama, ONNX Runtime) is got while cargo builds the tests.
 
 use std::{
     io::{BufRead, BufReader},
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{build, python, server};
+use crate::{build, fetch, python, server};
 
 /// What the output of `cargo test` said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -61,14 +61,23 @@ fn number_before(text: &str, word: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// What some tests need: whether the tests are built, the interpreters of `python::ALL`, and a server.
-type Prepared = (bool, Vec<Result<PathBuf>>, Result<server::Server>);
+/// What some tests need beside themselves.
+struct Prepared {
+    /// Whether the tests are built.
+    built: bool,
+    /// The interpreters of `python::ALL`.
+    pythons: Vec<Result<PathBuf>>,
+    ollama: Result<server::Server>,
+    /// The library of ONNX Runtime.
+    onnxruntime: Result<PathBuf>,
+}
 
 /// Builds the tests and meanwhile makes what some of them need.
 fn prepare(filter: &[String]) -> Result<Prepared> {
     thread::scope(|scope| {
         let pythons: Vec<_> = python::ALL.iter().map(|wanted| scope.spawn(|| wanted.python())).collect();
         let ollama = scope.spawn(server::start);
+        let onnxruntime = scope.spawn(fetch::onnxruntime::library);
         let built = build::cargo()
             .args(["test", "--workspace", "--profile", build::PROFILE, "--no-run", "--quiet"])
             .args(filter)
@@ -76,7 +85,8 @@ fn prepare(filter: &[String]) -> Result<Prepared> {
             .context("cargo could not be started")?
             .success();
         let pythons = pythons.into_iter().map(|made| ended(made.join())).collect();
-        Ok((built, pythons, ended(ollama.join())))
+        let (ollama, onnxruntime) = (ended(ollama.join()), ended(onnxruntime.join()));
+        Ok(Prepared { built, pythons, ollama, onnxruntime })
     })
 }
 
@@ -87,7 +97,7 @@ fn ended<T>(joined: thread::Result<Result<T>>) -> Result<T> {
 
 /// Runs the tests whose names contain the filter, or all of them.
 pub(crate) fn run(filter: &[String]) -> Result<u8> {
-    let (built, pythons, ollama) = prepare(filter)?;
+    let Prepared { built, pythons, ollama, onnxruntime } = prepare(filter)?;
     if !built {
         return Ok(1);
     }
@@ -105,6 +115,10 @@ pub(crate) fn run(filter: &[String]) -> Result<u8> {
             cargo.env("CHIMERA_OLLAMA_URL", &server.url).env("CHIMERA_OLLAMA_VERSION", &server.version);
         }
         Err(error) => eprintln!("xtask: no real Ollama ({error:#}); tests that need one are skipped"),
+    }
+    match onnxruntime {
+        Ok(library) => drop(cargo.env(fetch::onnxruntime::VARIABLE, library)),
+        Err(error) => eprintln!("xtask: no ONNX Runtime ({error:#}); tests that need it are skipped"),
     }
     let mut child = cargo
         .args(["test", "--workspace", "--profile", build::PROFILE, "--no-fail-fast", "--color", "never"])

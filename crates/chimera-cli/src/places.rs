@@ -1,4 +1,4 @@
-//! Where things lie: the models that were made or fetched, and the runs. In a checkout they lie in it; elsewhere in the
+//! Where things lie: the models that were made or fetched, the libraries of engines, and the runs. In a checkout they lie in it; elsewhere in the
 //! user's cache and in the current folder.
 
 use std::{
@@ -34,4 +34,70 @@ pub fn zoo() -> PathBuf {
 pub fn runs(study: &str) -> PathBuf {
     let base = checkout().unwrap_or_default();
     base.join("runs").join(study)
+}
+
+/// The library of ONNX Runtime: `ORT_DYLIB_PATH`, or the newest that `cargo xtask fetch onnxruntime` has brought, or a
+/// bare name, which the system looks for where it has its libraries.
+#[must_use]
+pub fn onnxruntime() -> PathBuf {
+    let system = if cfg!(windows) {
+        "onnxruntime.dll"
+    } else if cfg!(target_vendor = "apple") {
+        "libonnxruntime.dylib"
+    } else {
+        "libonnxruntime.so"
+    };
+    env::var_os("ORT_DYLIB_PATH")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| fetched_onnxruntime(&checkout()?.join("target").join("fetched").join("onnxruntime")))
+        .unwrap_or_else(|| system.into())
+}
+
+/// The library of the newest version under a folder of unpacked wheels.
+fn fetched_onnxruntime(folder: &Path) -> Option<PathBuf> {
+    let version = |name: &str| name.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u32>>>();
+    let mut wheels: Vec<_> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            // The stamp is written last: without it the folder is half of a wheel.
+            let whole = path.join("stamp").is_file();
+            whole.then(|| Some((version(path.file_name()?.to_str()?)?, path)))?
+        })
+        .collect();
+    wheels.sort();
+    wheels.into_iter().rev().find_map(|(_, wheel)| {
+        let libraries = std::fs::read_dir(wheel.join("onnxruntime").join("capi")).ok()?;
+        libraries.filter_map(|entry| Some(entry.ok()?.path())).find(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            ["libonnxruntime.so", "libonnxruntime.1", "onnxruntime.dll"]
+                .iter()
+                .any(|start| name.starts_with(start))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_whole_wheel_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(fetched_onnxruntime(folder.path()), None);
+        for (version, whole) in [("1.9.0", true), ("1.32.0", true), ("1.40.0", false), ("1.33.0.part", true)]
+        {
+            let wheel = folder.path().join(version);
+            let capi = wheel.join("onnxruntime/capi");
+            std::fs::create_dir_all(&capi).expect("a folder");
+            std::fs::write(capi.join("libonnxruntime_providers_shared.so"), "").expect("a file");
+            std::fs::write(capi.join(format!("libonnxruntime.so.{version}")), "").expect("a file");
+            if whole {
+                std::fs::write(wheel.join("stamp"), "").expect("a file");
+            }
+        }
+        let wanted = folder.path().join("1.32.0/onnxruntime/capi/libonnxruntime.so.1.32.0");
+        assert_eq!(fetched_onnxruntime(folder.path()), Some(wanted));
+    }
 }

@@ -2,6 +2,8 @@
 //! made under `target/fetched`. Nothing here is needed to build or to run the laboratory itself.
 
 pub(crate) mod ollama;
+pub(crate) mod onnxruntime;
+pub(crate) mod wheel;
 
 use anyhow::Result;
 
@@ -12,11 +14,18 @@ struct Item {
     fetch: fn() -> Result<()>,
 }
 
-const ITEMS: &[Item] = &[Item {
-    name: "ollama",
-    about: "an Ollama server: that of OLLAMA_HOST, that on PATH, or one built by Go",
-    fetch: ollama::fetch,
-}];
+const ITEMS: &[Item] = &[
+    Item {
+        name: "ollama",
+        about: "an Ollama server: that of OLLAMA_HOST, that on PATH, or one built by Go",
+        fetch: ollama::fetch,
+    },
+    Item {
+        name: "onnxruntime",
+        about: "the library of ONNX Runtime: that of ORT_DYLIB_PATH, or the one of its wheel, by pip",
+        fetch: onnxruntime::fetch,
+    },
+];
 
 /// `cargo xtask fetch [name]`.
 pub(crate) fn run(args: &[String]) -> Result<u8> {
@@ -46,7 +55,7 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
 fn list() -> String {
     let mut text = String::from("cargo xtask fetch <name>\n\n");
     for item in ITEMS {
-        text += &format!("  {:<10} {}\n", item.name, item.about);
+        text += &format!("  {:<12} {}\n", item.name, item.about);
     }
     text
 }

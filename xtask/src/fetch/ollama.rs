@@ -49,7 +49,7 @@ pub(crate) fn binary() -> Result<PathBuf> {
         return Ok(found);
     }
     let binary = built();
-    if env::var_os("CHIMERA_NO_FETCH").is_some_and(|value| value != "0" && !value.is_empty()) {
+    if super::wheel::is_forbidden() {
         bail!("there is no `ollama` on PATH, and CHIMERA_NO_FETCH forbids to build one");
     }
     let go = go()?;
