@@ -7,6 +7,7 @@
 pub mod files;
 mod generation;
 mod model;
+mod reading;
 mod sampler;
 mod session;
 mod stream;

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures_core::{future::BoxFuture, stream::Stream};
 
 use crate::{
-    BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, ModelInfo, ModelRef, Probe, Result,
+    BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo, ModelRef, Probe, Result,
     Score, Session, StreamError,
 };
 
@@ -81,6 +81,10 @@ impl Session for LimitedSession {
 
     async fn score(&self, tokens: &[u32]) -> Result<Score> {
         self.inner.score(tokens).await
+    }
+
+    async fn logits(&self, tokens: &[u32]) -> Result<Logits> {
+        self.inner.logits(tokens).await
     }
 
     async fn idle(&self) {
