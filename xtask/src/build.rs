@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::python;
+use crate::{fetch, python};
 
 /// Profile of everything that `cargo xtask` builds.
 pub(crate) const PROFILE: &str = "lab";
@@ -99,6 +99,19 @@ pub(crate) fn bench_clients() -> Result<u8> {
         Err(error) => eprintln!("xtask: no Python with the clients ({error:#})"),
     }
     run_example(&mut command, "chimera-benches", "against-clients", &[])
+}
+
+/// Runs our adapter of an engine beside the loops that people would write without it.
+pub(crate) fn bench_engines(args: &[String]) -> Result<u8> {
+    let mut command = cargo();
+    if args.first().is_some_and(|engine| engine == "onnxruntime") {
+        command.env(fetch::onnxruntime::VARIABLE, fetch::onnxruntime::library()?);
+        match python::ENGINES.python() {
+            Ok(python) => drop(command.env(python::ENGINES.variable, python)),
+            Err(error) => eprintln!("xtask: no Python with the engines ({error:#})"),
+        }
+    }
+    run_example(&mut command, "chimera-benches", "against-engines", args)
 }
 
 /// Builds and runs an example of a package.

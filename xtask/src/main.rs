@@ -27,6 +27,8 @@ cargo xtask <command>
   ci                  test, then lint
   bench [filter]      the criterion benches
   bench-stats         the benches of the statistics, and the bootstrap beside scipy's, taking turns
+  bench-engines ENGINE [MODEL]
+                      our adapter of an engine beside the loops that people would write without it, taking turns
   bench-clients       our client, reqwest, and asyncio with httpx on one scripted server, taking turns
   calibrate [--paper] what the statistics promise beside what they hold in simulated studies, as tables; --paper takes
                       a quarter of an hour and is what docs/calibration.md shows
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         "lint" => lint::run(),
         "bench" => build::bench(&rest),
         "bench-stats" => build::bench_stats(),
+        "bench-engines" => build::bench_engines(&rest),
         "bench-clients" => build::bench_clients(),
         "calibrate" => build::example("chimera-stats", "calibration", &rest),
         "ci" => test::run(&[]).and_then(|code| if code == 0 { lint::run() } else { Ok(code) }),

@@ -45,7 +45,15 @@ pub(crate) const CLIENTS: Environment = Environment {
     about: "the official clients",
 };
 
-/// All of them.
+/// Engines in Python, for the benches that compare with them; no test needs it.
+pub(crate) const ENGINES: Environment = Environment {
+    folder: "engines",
+    requirements: &["benches/engines-requirements.txt"],
+    variable: "CHIMERA_ENGINES_PYTHON",
+    about: "the engines",
+};
+
+/// All that tests need.
 pub(crate) const ALL: &[Environment] = &[ORACLE, CLIENTS];
 
 impl Environment {
@@ -97,9 +105,10 @@ mod tests {
 
     #[test]
     fn environments_share_neither_folder_nor_variable() {
-        let folders: BTreeSet<_> = ALL.iter().map(|environment| environment.folder).collect();
-        let variables: BTreeSet<_> = ALL.iter().map(|environment| environment.variable).collect();
-        assert_eq!((folders.len(), variables.len()), (ALL.len(), ALL.len()));
+        let all: Vec<_> = ALL.iter().chain([&ENGINES]).collect();
+        let folders: BTreeSet<_> = all.iter().map(|environment| environment.folder).collect();
+        let variables: BTreeSet<_> = all.iter().map(|environment| environment.variable).collect();
+        assert_eq!((folders.len(), variables.len()), (all.len(), all.len()));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::{any::Any, path::Path, sync::Arc};
 use candle_core::{Device, Tensor};
 use chimera_core::{LoadOptions, ModelInfo, Parameters};
 use chimera_engine::{
-    EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted,
-    files::{self, Located, gguf::GgufFile},
+    EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted, file_digest,
+    files::{Located, gguf::GgufFile},
 };
 
 use crate::{
@@ -91,7 +91,7 @@ impl CandleModel {
         }
         let small = |n: usize| u32::try_from(n).ok();
         let mut info = ModelInfo::named(name);
-        info.digest = Some(files::digest(weights)?);
+        info.digest = Some(file_digest(weights).map_err(|e| LoadError::io(weights, e))?);
         info.parameters = Some(Parameters { total: tally.parameters, active: tally.parameters });
         info.layers = small(config.layers);
         info.width = small(config.width);

@@ -29,18 +29,18 @@ pub fn main(json: bool) -> anyhow::Result<u8> {
             }
             Ok(probe) => {
                 match (probe.availability.is_ready(), &probe.version) {
-                    (true, Some(version)) => println!("{name:10} ready ({version})"),
-                    (true, None) => println!("{name:10} ready (it does not tell its version)"),
-                    (false, _) => println!("{name:10} {}", probe.availability),
+                    (true, Some(version)) => println!("{name:20} ready ({version})"),
+                    (true, None) => println!("{name:20} ready (it does not tell its version)"),
+                    (false, _) => println!("{name:20} {}", probe.availability),
                 }
                 for (label, value) in &probe.details {
-                    println!("           {label}: {value}");
+                    println!("                     {label}: {value}");
                 }
             }
             Err(reason) if json => {
                 all.insert((*name).to_owned(), serde_json::json!({ "error": reason }));
             }
-            Err(reason) => println!("{name:10} {reason}"),
+            Err(reason) => println!("{name:20} {reason}"),
         }
     }
     if json {

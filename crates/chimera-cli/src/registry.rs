@@ -13,6 +13,7 @@ use chimera_candle::CandleBackend;
 use chimera_core::{BackendId, Clock, InferenceBackend};
 use chimera_harness::{FoundModel, Missing, Registry, RegistryError};
 use chimera_ollama::OllamaBackend;
+use chimera_onnxruntime::{OnnxRuntimeBackend, Provider};
 use chimera_openai::OpenAiBackend;
 use chimera_records::{FileRecord, LagRecord, ModelEntry};
 use chimera_sim::{Noise, SimBackend, SimModel};
@@ -20,7 +21,8 @@ use chimera_wire::{Endpoint, LagMeter, Proxy, WireError};
 use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
 
 /// Backends of this program. Those behind a wire may have an address behind an `@`.
-pub const BACKENDS: &[&str] = &["candle", "ollama", "openai", "sim"];
+pub const BACKENDS: &[&str] =
+    &["candle", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "ollama", "openai", "sim"];
 
 /// Port that Ollama listens on unless told otherwise.
 pub const OLLAMA_PORT: u16 = 11434;
@@ -74,7 +76,11 @@ impl Lab {
 
     /// The files of a model in the form that a backend takes.
     fn files_for(&self, entry: &ModelEntry, backend: &str) -> Result<ModelFiles, Missing> {
-        let variant = if is_remote(backend) { as_gguf(&entry.variant) } else { entry.variant.clone() };
+        let variant = match kind(backend) {
+            "onnxruntime" | "onnxruntime-cuda" | "onnxruntime-tensorrt" => as_onnx(&entry.variant),
+            kind if is_remote(kind) => as_gguf(&entry.variant),
+            _ => entry.variant.clone(),
+        };
         self.files(&entry.source, &variant)
     }
 
@@ -131,6 +137,16 @@ impl Lab {
         builder.id(BackendId::new(name)).build()
     }
 
+    /// ONNX Runtime on a provider, on as many threads as the block has.
+    fn onnxruntime(&self, id: &str, provider: Provider, clock: Arc<dyn Clock>) -> OnnxRuntimeBackend {
+        let threads = self.threads.and_then(|threads| NonZeroUsize::new(threads as usize));
+        OnnxRuntimeBackend::builder(clock, crate::places::onnxruntime())
+            .id(BackendId::new(id))
+            .provider(provider)
+            .threads(threads)
+            .build()
+    }
+
     /// The folder of models.
     #[must_use]
     pub fn zoo(&self) -> &Zoo {
@@ -173,6 +189,12 @@ fn as_gguf(variant: &str) -> String {
     }
 }
 
+/// The form of a precision that ONNX Runtime takes: one graph. "F32 from Q4_1" says where the weights come from, and the
+/// graph is that of the first word.
+fn as_onnx(variant: &str) -> String {
+    format!("{} (ONNX)", variant.split(" from ").next().unwrap_or(variant))
+}
+
 fn setup(id: &str, error: &WireError) -> RegistryError {
     RegistryError::Setup { id: id.to_owned(), reason: error.to_string() }
 }
@@ -183,6 +205,8 @@ fn generated_variant(text: &str) -> Option<Variant> {
         "F16" => Variant::F16Safetensors,
         "F32 (GGUF)" => Variant::F32Gguf,
         "F16 (GGUF)" => Variant::F16Gguf,
+        "F32 (ONNX)" => Variant::F32Onnx,
+        "F16 (ONNX)" => Variant::F16Onnx,
         "Q8_0" => Variant::Q8Gguf,
         "Q4_0" => Variant::Q4Gguf,
         _ => return None,
@@ -221,6 +245,9 @@ impl Registry for Lab {
                 Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") })
             }
             "candle" => Ok(Arc::new(CandleBackend::builder(clock).id(BackendId::new(id)).build())),
+            "onnxruntime" => Ok(Arc::new(self.onnxruntime(id, Provider::Cpu, clock))),
+            "onnxruntime-cuda" => Ok(Arc::new(self.onnxruntime(id, Provider::Cuda(0), clock))),
+            "onnxruntime-tensorrt" => Ok(Arc::new(self.onnxruntime(id, Provider::TensorRt(0), clock))),
             "sim" => Ok(Arc::new(simulator(self.block, clock))),
             _ => Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") }),
         }

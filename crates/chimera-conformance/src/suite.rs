@@ -6,12 +6,25 @@
 ///
 /// - `backend`: `Fn(&Fixture) -> impl InferenceBackend`, a fresh backend on the fixture's clock;
 /// - `fixture`: `Fn() -> Fixture`;
-/// - `block_on`: path of a function that runs a future to its end.
+/// - `block_on`: path of a function that runs a future to its end;
+/// - `missing`, where a machine may lack what the backend runs on: `Fn() -> Option<String>`, the reason why nothing can be
+///   run here. Every test then says so and returns.
 ///
 /// One module of a test crate holds one suite. See the crate's documentation for an example.
 #[macro_export]
 macro_rules! conformance_suite {
     (backend: $backend:expr, fixture: $fixture:expr, block_on: $block_on:path $(,)?) => {
+        $crate::conformance_suite! {
+            backend: $backend,
+            fixture: $fixture,
+            block_on: $block_on,
+            missing: || None,
+        }
+    };
+    (backend: $backend:expr, fixture: $fixture:expr, block_on: $block_on:path, missing: $missing:expr $(,)?) => {
+        fn __conformance_missing() -> ::std::option::Option<::std::string::String> {
+            ($missing)()
+        }
         fn __conformance_subject(
             form: fn(&$crate::Fixture) -> ::std::sync::Arc<dyn ::chimera_core::InferenceBackend>,
         ) -> $crate::Subject {
@@ -39,10 +52,15 @@ macro_rules! conformance_suite {
 macro_rules! __suite_module {
     ([$form:ident] $($name:ident [$($need:ident),*];)+) => {
         mod $form {
-            fn subject() -> $crate::Subject {
-                super::__conformance_subject(|fixture| {
+            /// Nothing, and a line that says why, where what the suite runs on is not on this machine.
+            fn subject() -> ::std::option::Option<$crate::Subject> {
+                if let Some(reason) = super::__conformance_missing() {
+                    println!("SKIP: {reason}");
+                    return None;
+                }
+                Some(super::__conformance_subject(|fixture| {
                     $crate::support::$form(super::__conformance_backend(fixture))
-                })
+                }))
             }
 
             #[test]
@@ -53,7 +71,8 @@ macro_rules! __suite_module {
 
             #[test]
             fn skips_are_declared() {
-                match super::__conformance_block_on($crate::planned_skips(&subject())) {
+                let Some(subject) = subject() else { return };
+                match super::__conformance_block_on($crate::planned_skips(&subject)) {
                     Ok(skips) => $crate::support::announce(module_path!(), &skips),
                     Err(failure) => panic!("{failure}"),
                 }
@@ -62,7 +81,7 @@ macro_rules! __suite_module {
             $(
                 #[test]
                 fn $name() {
-                    let subject = subject();
+                    let Some(subject) = subject() else { return };
                     match super::__conformance_block_on($crate::run(stringify!($name), &subject)) {
                         Ok($crate::Verdict::Passed) => {}
                         Ok($crate::Verdict::Skipped { reason }) => println!("SKIP: {reason}"),

@@ -9,7 +9,9 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 
-use crate::{BackendId, Batch, Event, LoadOptions, Logits, ModelInfo, ModelRef, Probe, Result, Score, StreamError};
+use crate::{
+    BackendId, Batch, Event, LoadOptions, Logits, ModelInfo, ModelRef, Probe, Result, Score, StreamError,
+};
 
 /// Events of one batch. It borrows nothing, so it can be moved to another task.
 pub type EventStream = BoxStream<'static, std::result::Result<Event, StreamError>>;

@@ -4,6 +4,7 @@
 //! An adapter loads a model inside [`EngineSession::start`] and has a [`chimera_core::Session`]. [`files`] finds models and
 //! checks their headers. Nothing here knows a tensor library or an async runtime.
 
+mod digest;
 pub mod files;
 mod generation;
 mod model;
@@ -15,6 +16,7 @@ mod text;
 pub mod tokenizer;
 mod worker;
 
+pub use digest::{file_digest, files_digest};
 pub use model::{EngineError, KvCache, LanguageModel, Logits, Wanted};
 pub use sampler::Sampler;
 pub use session::EngineSession;

@@ -24,7 +24,8 @@ pub(crate) fn score(
         log_probabilities.extend(next.get(position).and_then(|&id| log_probability(row, id as usize)));
     })?;
     if log_probabilities.len() != next.len() {
-        let detail = format!("rows of logits too short for {} of the tokens", next.len() - log_probabilities.len());
+        let detail =
+            format!("rows of logits too short for {} of the tokens", next.len() - log_probabilities.len());
         return Err(BackendError::Protocol { backend: backend.clone(), detail });
     }
     Ok(Score { log_probabilities })

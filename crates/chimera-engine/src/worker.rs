@@ -222,7 +222,11 @@ impl Worker {
     }
 
     /// Does work that answers once. False when it panicked: the model is not trusted any more.
-    fn answer<T>(&self, reply: oneshot::Sender<Result<T>>, work: impl FnOnce(&Stop<'_>) -> Result<T>) -> bool {
+    fn answer<T>(
+        &self,
+        reply: oneshot::Sender<Result<T>>,
+        work: impl FnOnce(&Stop<'_>) -> Result<T>,
+    ) -> bool {
         let stop = || self.closed.load(Ordering::Acquire) || reply.is_canceled();
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&stop)));
         let (answer, alive) = match outcome {

@@ -5,9 +5,9 @@ use std::{path::Path, sync::Arc};
 
 use chimera_core::{LoadOptions, ModelInfo, Parameters};
 use chimera_engine::{
-    Tokenizer, TokenizerError,
+    Tokenizer, TokenizerError, file_digest,
     files::{
-        self, FileError,
+        FileError,
         gguf::{Description, GgufFile, Value},
     },
 };
@@ -52,7 +52,7 @@ impl Header {
         let value_bytes = if full_precision { 4 } else { 2 };
         let small = |n: u64| u32::try_from(n).ok();
         let mut info = ModelInfo::named(name);
-        info.digest = Some(files::digest(path)?);
+        info.digest = Some(file_digest(path).map_err(|e| FileError::io(path, e))?);
         info.parameters = Some(Parameters { total: weights.total, active: weights.active });
         info.layers = small(shape.layers);
         info.width = small(shape.width);

@@ -10,7 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use chimera_core::{
-    BackendError, Batch, Clock, EventStream, Logits, ModelInfo, Phase, Prompt, Result, Score, Session, StreamError,
+    BackendError, Batch, Clock, EventStream, Logits, ModelInfo, Phase, Prompt, Result, Score, Session,
+    StreamError,
 };
 use futures_util::{
     StreamExt,

@@ -9,9 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chimera_core::{
-    BackendError, Batch, EventStream, Logits, ModelInfo, Result, Score, Session, Stamp,
-};
+use chimera_core::{BackendError, Batch, EventStream, Logits, ModelInfo, Result, Score, Session, Stamp};
 
 use crate::{
     SimModel,

@@ -315,7 +315,11 @@ fn scores_follow_zipf() {
         for (position, next) in [0_usize, 65, 9].into_iter().enumerate() {
             let row = logits.row(position).unwrap();
             let p: Vec<f64> = row.iter().map(|&logit| f64::from(logit).exp() / harmonic).collect();
-            assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-5, "probabilities sum to {}", p.iter().sum::<f64>());
+            assert!(
+                (p.iter().sum::<f64>() - 1.0).abs() < 1e-5,
+                "probabilities sum to {}",
+                p.iter().sum::<f64>()
+            );
             assert!((f64::from(score.log_probabilities[position]) - p[next].ln()).abs() < 1e-5);
             // Zipf's law, whichever token is the likeliest.
             let mut sorted = p;

@@ -11,7 +11,7 @@ use crate::hash::{sha256_file, sha256_of};
 use crate::manifest::Origin;
 use crate::safetensors::Written;
 use crate::spec::{ModelSpec, TensorDef};
-use crate::store::{GENERATOR_VERSION, ModelFiles, Zoo};
+use crate::store::{ModelFiles, Zoo, writers};
 use crate::tokenizer::Tokenizer;
 use crate::variant::Variant;
 use crate::weights::TensorSource;
@@ -162,7 +162,7 @@ impl Zoo {
         sha256: String,
         variant: Variant,
     ) -> Result<ModelFiles, ZooError> {
-        let content = sha256_of(format!("{GENERATOR_VERSION} convert {name} {sha256}").as_bytes());
+        let content = sha256_of(format!("{} convert {name} {sha256}", writers(variant)).as_bytes());
         let dir = self.root().join(format!("{name}-{}", &content[..16])).join(variant.name());
         if dir.is_dir() {
             return ModelFiles::open(&dir);

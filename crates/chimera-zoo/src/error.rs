@@ -105,6 +105,9 @@ pub enum ZooError {
         /// What was found.
         detail: String,
     },
+    /// An ONNX file: its own error says what and what to do.
+    #[error(transparent)]
+    Onnx(#[from] chimera_onnx::OnnxError),
     /// The file system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -134,6 +137,7 @@ impl ZooError {
             Self::MissingTool { .. } => "zoo.missing_tool",
             Self::Download { .. } => "zoo.download",
             Self::Internal { .. } => "zoo.internal",
+            Self::Onnx(error) => error.code(),
             Self::Io { .. } => "zoo.io",
         }
     }

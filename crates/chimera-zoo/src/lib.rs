@@ -1,4 +1,4 @@
-//! Deterministic models written as safetensors and GGUF, and real models on request.
+//! Deterministic models written as safetensors, GGUF and ONNX, and real models on request.
 //!
 //! A [`Zoo`] is a folder of model files. Ask it for a name and a [`Variant`] and it gives the files: read from the
 //! folder, or made there first. Weights come from a seeded generator that gives the same bits on every machine, so a
@@ -24,6 +24,7 @@ mod fetch;
 mod gguf;
 mod hash;
 mod manifest;
+mod onnx;
 mod quant;
 mod real;
 mod rng;

@@ -10,14 +10,24 @@ use std::time::Duration;
 use crate::error::ZooError;
 use crate::hash::{HashedFile, sha256_file, sha256_of};
 use crate::manifest::{FileEntry, MANIFEST_FORMAT, Manifest};
+use crate::onnx;
 use crate::real::real_model;
 use crate::spec::{ModelSpec, model_names, models};
-use crate::variant::Variant;
+use crate::variant::{Container, Variant};
 use crate::write::{Job, refuse_what_cannot_exist, write_model};
 
 /// The version of the generator and the writers. It is part of every folder's name: a change of a single bit that
 /// they write must change it.
 pub const GENERATOR_VERSION: u32 = 1;
+
+/// The version of the generator and of what writes this variant, as it goes into the names of folders. Graphs have one of
+/// their own, so that a better graph does not make every other file anew.
+pub(crate) fn writers(variant: Variant) -> String {
+    match variant.container() {
+        Container::Safetensors | Container::Gguf => GENERATOR_VERSION.to_string(),
+        Container::Onnx => format!("{GENERATOR_VERSION} graph {}", onnx::GRAPH_VERSION),
+    }
+}
 
 /// The name of the record in each model's folder.
 const MANIFEST: &str = "manifest.json";
@@ -33,7 +43,7 @@ pub struct Zoo {
 pub struct ModelFiles {
     /// The folder that holds them all.
     pub dir: PathBuf,
-    /// `model.safetensors`, or the `.gguf` file.
+    /// `model.safetensors`, `model.onnx`, or the `.gguf` file.
     pub weights: PathBuf,
     /// `config.json`; a GGUF has none, its metadata say the same.
     pub config: Option<PathBuf>,
@@ -176,7 +186,8 @@ impl Zoo {
     pub fn dir_of(&self, spec: &ModelSpec, variant: Variant) -> PathBuf {
         // The derived Debug text holds every field in order, and every float exactly. The tensors are part of it, since
         // their scales are chosen by this crate and not by the specification.
-        let hash = sha256_of(format!("{GENERATOR_VERSION} {spec:?} {:?}", spec.tensors()).as_bytes());
+        let version = writers(variant);
+        let hash = sha256_of(format!("{version} {spec:?} {:?}", spec.tensors()).as_bytes());
         self.root.join(format!("{}-{}", spec.name, &hash[..16])).join(variant.name())
     }
 

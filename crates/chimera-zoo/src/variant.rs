@@ -16,6 +16,8 @@ pub enum Container {
     Safetensors,
     /// One `.gguf` file with llama.cpp's names, layouts and metadata.
     Gguf,
+    /// `model.onnx` beside `config.json`: a graph with the KV cache as inputs and outputs, under Optimum's names.
+    Onnx,
 }
 
 /// How matrices are stored. Vectors stay F32 in GGUF whatever the encoding.
@@ -62,17 +64,23 @@ pub enum Variant {
     Q8Gguf,
     /// GGUF, matrices Q4_0 where rows divide by 32.
     Q4Gguf,
+    /// ONNX, F32 throughout.
+    F32Onnx,
+    /// ONNX, weights, activations and cache F16; logits F32.
+    F16Onnx,
 }
 
 impl Variant {
     /// All of them, in the order of this enum.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::F32Safetensors,
         Self::F16Safetensors,
         Self::F32Gguf,
         Self::F16Gguf,
         Self::Q8Gguf,
         Self::Q4Gguf,
+        Self::F32Onnx,
+        Self::F16Onnx,
     ];
 
     /// The kind of file.
@@ -81,6 +89,7 @@ impl Variant {
         match self {
             Self::F32Safetensors | Self::F16Safetensors => Container::Safetensors,
             Self::F32Gguf | Self::F16Gguf | Self::Q8Gguf | Self::Q4Gguf => Container::Gguf,
+            Self::F32Onnx | Self::F16Onnx => Container::Onnx,
         }
     }
 
@@ -88,8 +97,8 @@ impl Variant {
     #[must_use]
     pub fn encoding(self) -> Encoding {
         match self {
-            Self::F32Safetensors | Self::F32Gguf => Encoding::F32,
-            Self::F16Safetensors | Self::F16Gguf => Encoding::F16,
+            Self::F32Safetensors | Self::F32Gguf | Self::F32Onnx => Encoding::F32,
+            Self::F16Safetensors | Self::F16Gguf | Self::F16Onnx => Encoding::F16,
             Self::Q8Gguf => Encoding::Q8_0,
             Self::Q4Gguf => Encoding::Q4_0,
         }
@@ -105,6 +114,8 @@ impl Variant {
             Self::F16Gguf => "gguf-f16",
             Self::Q8Gguf => "gguf-q8_0",
             Self::Q4Gguf => "gguf-q4_0",
+            Self::F32Onnx => "onnx-f32",
+            Self::F16Onnx => "onnx-f16",
         }
     }
 }

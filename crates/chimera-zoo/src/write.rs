@@ -9,12 +9,17 @@ use serde_json::Value;
 use crate::error::ZooError;
 use crate::gguf;
 use crate::manifest::{FileEntry, MANIFEST_FORMAT, Manifest, Origin};
+use crate::onnx::{self, COSINES, SINES};
 use crate::safetensors::{self, Written};
 use crate::spec::{Family, ModelSpec};
 use crate::store::{GENERATOR_VERSION, write_file};
 use crate::tokenizer::Tokenizer;
-use crate::variant::{Container, Variant};
+use crate::variant::{Container, Encoding, Variant};
 use crate::weights::{Generated, TensorSource};
+
+/// A writer of one file beside `config.json`: gives the file's size, its SHA-256 and what was written.
+type WholeWriter =
+    fn(&Path, &ModelSpec, &dyn TensorSource, Encoding) -> Result<(u64, String, Vec<Written>), ZooError>;
 
 /// What to write.
 pub(crate) struct Job<'a> {
@@ -47,6 +52,7 @@ pub(crate) fn refuse_what_cannot_exist(spec: &ModelSpec, variant: Variant) -> Re
     let reason = match variant.container() {
         Container::Safetensors => None,
         Container::Gguf => gguf::reason_to_skip(spec, variant.encoding()),
+        Container::Onnx => onnx::reason_to_skip(spec, variant.encoding()),
     };
     match reason {
         None => Ok(()),
@@ -60,13 +66,16 @@ pub(crate) fn write_model(dir: &Path, job: &Job<'_>) -> Result<Manifest, ZooErro
     let mut files = Vec::new();
     let mut kept = gguf::Kept::default();
     let (weights, written) = match job.variant.container() {
-        Container::Safetensors => {
+        container @ (Container::Safetensors | Container::Onnx) => {
             let encoding = job.variant.encoding();
-            let name = "model.safetensors".to_owned();
-            let (bytes, sha256, written) =
-                safetensors::write(&dir.join(&name), spec, job.source.as_ref(), encoding)?;
+            let (name, write): (_, WholeWriter) = match container {
+                Container::Onnx => ("model.onnx", onnx::write),
+                _ => ("model.safetensors", safetensors::write),
+            };
+            let name = name.to_owned();
+            let (bytes, sha256, written) = write(&dir.join(&name), spec, job.source.as_ref(), encoding)?;
             files.push(FileEntry { name: name.clone(), bytes, sha256 });
-            let dtype = if written.iter().any(|w| w.stored == "F32") { "float32" } else { "float16" };
+            let dtype = if encoding == Encoding::F32 { "float32" } else { "float16" };
             files.push(write_file(dir, "config.json", &json_text(spec.config(dtype)))?);
             if let Some(json) = job.tokenizer.as_ref().and_then(|t| t.json.clone()) {
                 files.push(write_file(dir, "tokenizer.json", &json_text(json))?);
@@ -87,7 +96,7 @@ pub(crate) fn write_model(dir: &Path, job: &Job<'_>) -> Result<Manifest, ZooErro
         }
     };
     let tokenizer = match job.variant.container() {
-        Container::Safetensors => files.iter().any(|f| f.name == "tokenizer.json"),
+        Container::Safetensors | Container::Onnx => files.iter().any(|f| f.name == "tokenizer.json"),
         Container::Gguf => job.tokenizer.is_some(),
     };
     Ok(Manifest {
@@ -147,6 +156,7 @@ pub(crate) fn bytes_per_decode_token(spec: &ModelSpec, written: &[Written]) -> u
             "transformer.wpe.weight" | "position_embd.weight" if spec.family() == Family::Gpt2 => {
                 w.bytes / shape.ctx as u64
             }
+            COSINES | SINES => w.bytes / shape.ctx as u64,
             _ => w.bytes,
         })
         .sum()

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use futures_core::stream::Stream;
 
 use crate::{
-    BackendError, BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo, ModelRef,
-    Probe, Result, Score, Session, StreamError,
+    BackendError, BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo,
+    ModelRef, Probe, Result, Score, Session, StreamError,
 };
 
 /// Makes the error that is injected, in the name of the wrapped backend.

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use futures_core::{future::BoxFuture, stream::Stream};
 
 use crate::{
-    BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo, ModelRef, Probe, Result,
-    Score, Session, StreamError,
+    BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo, ModelRef, Probe,
+    Result, Score, Session, StreamError,
 };
 
 /// Lets at most so many generations run at once, counted over all sessions of the wrapped backend.

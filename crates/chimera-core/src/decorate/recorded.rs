@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use futures_core::stream::Stream;
 
 use crate::{
-    BackendError, BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo, ModelRef,
-    Probe, Result, Score, Session, StreamError,
+    BackendError, BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo,
+    ModelRef, Probe, Result, Score, Session, StreamError,
 };
 
 /// Something that crossed the contract.

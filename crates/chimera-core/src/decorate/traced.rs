@@ -11,8 +11,8 @@ use futures_core::stream::Stream;
 use tracing::{Instrument, Span, debug, debug_span, trace, warn};
 
 use crate::{
-    BackendId, Batch, Event, EventKind, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo, ModelRef,
-    Probe, Result, Score, Session, StreamError,
+    BackendId, Batch, Event, EventKind, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo,
+    ModelRef, Probe, Result, Score, Session, StreamError,
 };
 
 /// Opens a span (level debug) for each probe, load, generation, tokenisation, score, reading of logits and unload, and emits an event for

@@ -105,7 +105,7 @@ impl Layout {
 }
 
 /// `[rows, columns]` to `[columns, rows]`, in tiles that stay in the cache.
-fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     const TILE: usize = 32;
     let mut out = vec![0.0; values.len()];
     for row in (0..rows).step_by(TILE) {

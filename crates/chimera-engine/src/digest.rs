@@ -6,8 +6,6 @@ use std::{fs::File, io::Read, path::Path};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::FileError;
-
 #[derive(Deserialize)]
 struct Manifest {
     files: Vec<Entry>,
@@ -20,25 +18,44 @@ struct Entry {
     sha256: String,
 }
 
-/// SHA-256 of a file of weights in hexadecimal: that of a `manifest.json` beside it, or else of the whole file.
+/// SHA-256 of a weights file in hexadecimal: as the `manifest.json` beside it has it, or else of what is read.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn of_file(path: &Path) -> Result<String, FileError> {
+pub fn file_digest(path: &Path) -> std::io::Result<String> {
     if let Some(known) = recorded(path) {
         return Ok(known);
     }
-    let mut file = File::open(path).map_err(|e| FileError::io(path, e))?;
+    let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let n = file.read(&mut buffer).map_err(|e| FileError::io(path, e))?;
+        let n = file.read(&mut buffer)?;
         if n == 0 {
             break;
         }
         hash.update(&buffer[..n]);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(hash))
+}
+
+/// The digest of weights in several files: that of the one file, or else SHA-256 over the digests of all, in order.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn files_digest(paths: &[&Path]) -> std::io::Result<String> {
+    if let [path] = paths {
+        return file_digest(path);
+    }
+    let mut hash = Sha256::new();
+    for path in paths {
+        hash.update(file_digest(path)?);
+    }
+    Ok(hex(hash))
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn recorded(path: &Path) -> Option<String> {
@@ -55,13 +72,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn several_files_have_one_digest_in_which_each_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a"), "abc").unwrap();
+        std::fs::write(path("b"), "x").unwrap();
+        let (a, b) = (path("a"), path("b"));
+        assert_eq!(files_digest(&[&a]).unwrap(), file_digest(&a).unwrap());
+        let both = files_digest(&[&a, &b]).unwrap();
+        assert_ne!(both, files_digest(&[&b, &a]).unwrap());
+        std::fs::write(&b, "y").unwrap();
+        assert_ne!(both, files_digest(&[&a, &b]).unwrap());
+    }
+
+    #[test]
     fn a_manifest_is_believed_only_for_its_file_of_its_size() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.gguf");
         std::fs::write(&path, "abc").unwrap();
         // The test vector of FIPS 180-2.
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(of_file(&path).unwrap(), known);
+        assert_eq!(file_digest(&path).unwrap(), known);
         let other = "0".repeat(64);
         let manifest = |bytes: u64| {
             format!(
@@ -69,8 +100,8 @@ mod tests {
             )
         };
         std::fs::write(folder.path().join("manifest.json"), manifest(4)).unwrap();
-        assert_eq!(of_file(&path).unwrap(), known);
+        assert_eq!(file_digest(&path).unwrap(), known);
         std::fs::write(folder.path().join("manifest.json"), manifest(3)).unwrap();
-        assert_eq!(of_file(&path).unwrap(), other);
+        assert_eq!(file_digest(&path).unwrap(), other);
     }
 }

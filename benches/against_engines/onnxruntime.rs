@@ -1,0 +1,188 @@
+//! ONNX Runtime: our adapter through a session of the laboratory, a bare loop on `ort`, and onnxruntime in Python with its
+//! bindings. All take the zoo's graph with its KV cache, one lane, greedily.
+
+use std::{
+    borrow::Cow,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use chimera_core::{
+    Batch, EventKind, InferenceBackend, LoadOptions, ModelRef, Request, Session, SystemClock,
+};
+use chimera_onnxruntime::OnnxRuntimeBackend;
+use chimera_zoo::{Variant, Zoo};
+use futures_util::StreamExt;
+use ort::{
+    memory::Allocator,
+    session::{SessionInputValue, builder::GraphOptimizationLevel},
+    value::{DynTensor, DynValue, Tensor, TensorElementType},
+};
+
+use crate::{
+    Arm, Engine,
+    arm::{Figures, Setting, greedy, timed},
+};
+
+pub(crate) const ENGINE: Engine = Engine { name: "onnxruntime", prepare, arms, run };
+
+const OURS: &str = "ours";
+const BARE: &str = "bare";
+const PYTHON: &str = "python";
+
+/// Where `cargo xtask bench-engines` puts what it has fetched.
+const LIBRARY: &str = "ORT_DYLIB_PATH";
+const INTERPRETER: &str = "CHIMERA_ENGINES_PYTHON";
+
+fn library() -> Option<PathBuf> {
+    std::env::var_os(LIBRARY).map(PathBuf::from)
+}
+
+fn prepare(model: &str) -> Result<Setting, String> {
+    library().ok_or(format!("{LIBRARY} names no library; `cargo xtask bench-engines` fetches it"))?;
+    let zoo = Zoo::open(chimera_cli::places::zoo()).map_err(|error| error.to_string())?;
+    let files = zoo.ensure(model, Variant::F32Onnx).map_err(|error| error.to_string())?;
+    let threads = chimera_onnxruntime::threads();
+    let clock = SystemClock::new();
+    let backend = OnnxRuntimeBackend::builder(clock, library().unwrap_or_default()).build();
+    let load = backend.language_model(&ModelRef::at(model, &files.weights), &LoadOptions::default());
+    let info = load.map_err(|error| error.to_string())?.info().clone();
+    Ok(Setting {
+        model: format!("{model} F32"),
+        file: files.weights,
+        threads,
+        prompt: 64,
+        decode: 64,
+        bytes_per_token: info.weight_bytes_per_token.unwrap_or(files.manifest.params * 4),
+    })
+}
+
+fn arms() -> Vec<Arm> {
+    let python = match std::env::var_os(INTERPRETER) {
+        Some(_) => None,
+        None => Some(format!("no Python with onnxruntime ({INTERPRETER})")),
+    };
+    vec![
+        Arm { name: "chimera-onnxruntime", key: OURS, missing: None },
+        Arm { name: "a bare `ort` loop", key: BARE, missing: None },
+        Arm { name: "onnxruntime in Python, bound", key: PYTHON, missing: python },
+    ]
+}
+
+fn run(key: &str, setting: &Setting) -> Figures {
+    match key {
+        OURS => ours(setting),
+        BARE => bare(setting),
+        PYTHON => python(setting),
+        other => panic!("no arm {other}"),
+    }
+}
+
+fn ours(setting: &Setting) -> Figures {
+    let backend = OnnxRuntimeBackend::builder(SystemClock::new(), library().expect("a library"))
+        .threads(NonZeroUsize::new(setting.threads))
+        .build();
+    let load = backend.load(&ModelRef::at("bench", &setting.file), &LoadOptions::default());
+    let session: Arc<dyn Session> = futures_executor::block_on(load).expect("the model loads");
+    let tokens = setting.tokens(session.model().vocabulary.expect("a vocabulary") as usize);
+    let generate = |tokens: Vec<u32>| {
+        let request = Request::tokens(tokens, setting.decode as u32 + 1).exact();
+        let (mut stamps, mut said) = (Vec::new(), Vec::new());
+        futures_executor::block_on(async {
+            let mut events = session.generate(Batch::from(request));
+            while let Some(event) = events.next().await {
+                let event = event.expect("an event");
+                match event.kind {
+                    // The stamp of the engine's thread is what the laboratory reports.
+                    EventKind::Sent => stamps.push(event.at),
+                    EventKind::Chunk { id, .. } => {
+                        stamps.push(event.at);
+                        said.extend(id);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        let seconds = |from: usize, to: usize| (stamps[to].0 - stamps[from].0) as f64 / 1e9;
+        Figures { prefill_s: seconds(0, 1), decode_s: seconds(1, stamps.len() - 1), tokens: said }
+    };
+    generate(tokens.clone());
+    generate(tokens)
+}
+
+/// As one writes it with `ort` alone: what a call gives is what the next one takes.
+fn bare(setting: &Setting) -> Figures {
+    let environment =
+        ort::init_from(library().expect("a library")).expect("it opens").build().expect("an environment");
+    let mut session = ort::session::Session::builder(&environment)
+        .unwrap()
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(ort::Error::from)
+        .unwrap()
+        .with_intra_threads(setting.threads)
+        .map_err(ort::Error::from)
+        .unwrap()
+        .commit_from_file(&setting.file)
+        .expect("the graph loads");
+    let past: Vec<String> = session
+        .inputs()
+        .iter()
+        .map(|input| input.name().to_owned())
+        .filter(|name| name.starts_with("past_key_values."))
+        .collect();
+    let first = session.inputs().iter().find(|input| input.name() == past[0]).expect("a cache");
+    let shape = first.dtype().tensor_shape().expect("a shape").to_vec();
+    let logits = session.outputs().iter().find(|output| output.name() == "logits").expect("logits");
+    let vocabulary = logits.dtype().tensor_shape().expect("a shape")[2] as usize;
+    let prompt = setting.tokens(vocabulary);
+    timed(|say| {
+        let mut cache: Vec<DynValue> = past
+            .iter()
+            .map(|_| {
+                let shape = [1, shape[1], 0, shape[3]];
+                DynTensor::new(&Allocator::default(), TensorElementType::Float32, shape).unwrap().into_dyn()
+            })
+            .collect();
+        let (mut length, mut next) = (0, prompt.clone());
+        for _ in 0..=setting.decode {
+            let count = next.len();
+            let whole = |values: Vec<i64>| Tensor::from_array(([1, values.len()], values)).unwrap();
+            let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = vec![
+                ("input_ids".into(), whole(next.iter().map(|&id| i64::from(id)).collect()).into()),
+                ("attention_mask".into(), whole(vec![1; length + count]).into()),
+                (
+                    "position_ids".into(),
+                    whole((length..length + count).map(|position| position as i64).collect()).into(),
+                ),
+                ("num_logits_to_keep".into(), Tensor::from_array(((), vec![1_i64])).unwrap().into()),
+            ];
+            for (name, value) in past.iter().zip(std::mem::take(&mut cache)) {
+                inputs.push((name.as_str().into(), value.into()));
+            }
+            let mut outputs = session.run(inputs).expect("it runs");
+            for name in &past {
+                let present = name.replace("past_key_values", "present");
+                cache.push(outputs.remove(&present).expect("a present"));
+            }
+            let (_, logits) = outputs["logits"].try_extract_tensor::<f32>().expect("floats");
+            let token = greedy(&logits[logits.len() - vocabulary..]);
+            say(token);
+            length += count;
+            next = vec![token];
+        }
+    })
+}
+
+fn python(setting: &Setting) -> Figures {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("against_engines/onnxruntime_loop.py");
+    let output = Command::new(std::env::var_os(INTERPRETER).expect("a Python"))
+        .arg(script)
+        .arg(&setting.file)
+        .args([setting.threads, setting.prompt, setting.decode].map(|number| number.to_string()))
+        .output()
+        .expect("the Python starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Figures::from_json(&String::from_utf8_lossy(&output.stdout))
+}

@@ -1,0 +1,28 @@
+//! The behaviour suite on a small Llama. Without the library nothing can be run: each test says so and returns.
+#![expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+
+mod common;
+
+use chimera_conformance::{Fixture, MultiByte, conformance_suite};
+use chimera_onnxruntime::OnnxRuntimeBackend;
+use chimera_zoo::Variant;
+
+const MODEL: &str = "llama-0.1m";
+
+fn fixture() -> Fixture {
+    let files = common::files(MODEL, Variant::F32Onnx);
+    let json =
+        std::fs::read(files.tokenizer.expect("the model has a tokenizer")).expect("a readable tokenizer");
+    let tokenizer = chimera_engine::Tokenizer::from_json(&json).expect("a known tokenizer");
+    // The model's tokens are mostly parts of words: it may take some hundred before one is a whole character.
+    Fixture::new(MODEL, MultiByte::decodes(move |ids| tokenizer.decode(ids)))
+}
+
+conformance_suite! {
+    backend: |fixture| OnnxRuntimeBackend::builder(fixture.clock(), common::found().expect("looked for before"))
+        .models_dir(common::models_dir(MODEL, Variant::F32Onnx))
+        .build(),
+    fixture: fixture,
+    block_on: futures_executor::block_on,
+    missing: || common::found().err(),
+}
