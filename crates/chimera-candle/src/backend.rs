@@ -7,12 +7,11 @@ use chimera_core::{
     Availability, BackendError, BackendId, Capabilities, Clock, ClockSource, InferenceBackend, LoadOptions,
     ModelRef, Phase, Probe, Result, Session,
 };
-use chimera_engine::{EngineSession, LanguageModel};
+use chimera_engine::{EngineSession, LanguageModel, files::locate};
 
 use crate::{
     CandleDevice,
     device::{instruction_sets, threads},
-    file::locate::locate,
     model::{CandleModel, MAX_BATCH, PREFILL_CHUNK},
 };
 

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
+use chimera_engine::files::gguf::GgufFile;
 use serde_json::Value as Json;
 
-use crate::{error::LoadError, file::gguf::GgufFile};
+use crate::error::LoadError;
 
 /// Which model a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Config {
             "llama" => Architecture::Llama,
             "gemma3_text" => Architecture::Gemma3,
             other => {
-                return Err(LoadError::Unsupported(format!("model_type {other:?} in {}", path.display())));
+                return Err(LoadError::unsupported(format!("model_type {other:?} in {}", path.display())));
             }
         };
         let config = match architecture {
@@ -80,7 +81,7 @@ impl Config {
             "gpt2" => Architecture::Gpt2,
             "llama" => Architecture::Llama,
             "gemma3" => Architecture::Gemma3,
-            other => return Err(LoadError::Unsupported(format!("architecture {other:?} in GGUF"))),
+            other => return Err(LoadError::unsupported(format!("architecture {other:?} in GGUF"))),
         };
         let key = |key: &str| format!("{name}.{key}");
         let optional = |k: &str| -> Result<Option<usize>, LoadError> {
@@ -90,15 +91,13 @@ impl Config {
         let float = |k: &str| file.float(&key(k));
 
         if file.text(&key("rope.scaling.type")).is_some_and(|kind| kind != "none" && kind != "linear") {
-            return Err(LoadError::Unsupported("rotary scaling other than linear in GGUF".into()));
+            return Err(LoadError::unsupported("rotary scaling other than linear in GGUF"));
         }
         if file.tensor("rope_freqs.weight").is_some() {
-            return Err(LoadError::Unsupported(
-                "rotary frequencies of their own (rope_freqs) in GGUF".into(),
-            ));
+            return Err(LoadError::unsupported("rotary frequencies of their own (rope_freqs) in GGUF"));
         }
         if optional("expert_count")?.unwrap_or(0) != 0 {
-            return Err(LoadError::Unsupported("mixtures of experts".into()));
+            return Err(LoadError::unsupported("mixtures of experts"));
         }
         let (width, heads) = (number("embedding_length")?, number("attention.head_count")?);
         if heads == 0 {
@@ -109,7 +108,7 @@ impl Config {
             && turned != head_dim
             && architecture != Architecture::Gpt2
         {
-            return Err(LoadError::Unsupported(format!("rotary positions on {turned} of {head_dim} values")));
+            return Err(LoadError::unsupported(format!("rotary positions on {turned} of {head_dim} values")));
         }
         let epsilon =
             float("attention.layer_norm_rms_epsilon").or_else(|| float("attention.layer_norm_epsilon"));
@@ -137,11 +136,7 @@ impl Config {
             } else {
                 (head_dim as f64).powf(-0.5)
             },
-            end_of_sequence: ["eos", "eot"]
-                .iter()
-                .filter_map(|k| file.unsigned(&format!("tokenizer.ggml.{k}_token_id")))
-                .filter_map(|id| u32::try_from(id).ok())
-                .collect(),
+            end_of_sequence: file.end_of_sequence(),
         }
         .checked(file.path())
     }
@@ -213,7 +208,7 @@ impl Keys<'_> {
         match &self.json[key] {
             Json::Null => Ok(()),
             value if value == right => Ok(()),
-            value => Err(LoadError::Unsupported(format!("{key} = {value} in {}", self.path.display()))),
+            value => Err(LoadError::unsupported(format!("{key} = {value} in {}", self.path.display()))),
         }
     }
 
@@ -298,13 +293,14 @@ impl Keys<'_> {
         match (kind, scaling["factor"].as_f64()) {
             (Some("linear"), Some(factor)) => Ok(factor),
             (Some("default"), _) => Ok(1.0),
-            _ => Err(LoadError::Unsupported(format!("rope_scaling = {scaling} in {}", self.path.display()))),
+            _ => Err(LoadError::unsupported(format!("rope_scaling = {scaling} in {}", self.path.display()))),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chimera_engine::files::FileError;
     use serde_json::json;
 
     use super::*;
@@ -336,8 +332,11 @@ mod tests {
             json[key] = value;
             read(&json).unwrap_err()
         };
-        assert!(matches!(with("activation_function", "relu".into()), LoadError::Unsupported(_)));
-        assert!(matches!(with("model_type", "mamba".into()), LoadError::Unsupported(_)));
+        assert!(matches!(
+            with("activation_function", "relu".into()),
+            LoadError::File(FileError::Unsupported(_))
+        ));
+        assert!(matches!(with("model_type", "mamba".into()), LoadError::File(FileError::Unsupported(_))));
         for (key, value) in [
             ("n_head", json!(0)),
             ("n_head", json!(3)),
@@ -345,7 +344,10 @@ mod tests {
             ("n_embd", json!("x")),
             ("n_embd", json!(1u64 << 60)),
         ] {
-            assert!(matches!(with(key, value.clone()), LoadError::Invalid { .. }), "{key} = {value}");
+            assert!(
+                matches!(with(key, value.clone()), LoadError::File(FileError::Invalid { .. })),
+                "{key} = {value}"
+            );
         }
     }
 }

@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor};
 use chimera_core::{LoadOptions, ModelInfo, Parameters};
 use chimera_engine::{
     EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted, file_digest,
+    files::{Located, gguf::GgufFile},
 };
 
 use crate::{
@@ -13,11 +14,7 @@ use crate::{
     attention::{Cache, last_column},
     config::{Architecture, Config},
     error::LoadError,
-    file::{
-        gguf::{GgufFile, Value},
-        locate::Located,
-        safetensors::SafetensorsFile,
-    },
+    file::safetensors::SafetensorsFile,
     weights::{Tally, Weights},
 };
 
@@ -60,7 +57,7 @@ impl CandleModel {
             Located::Gguf(path) => {
                 let mut file = GgufFile::open(path)?;
                 let config = Config::from_gguf(&file)?;
-                let vocabulary = vocabulary(&mut file);
+                let vocabulary = file.vocabulary();
                 let (network, tally) = read(Weights::gguf(file, &config, device), &config)?;
                 let tokenizer = match vocabulary {
                     Some(vocabulary) => Tokenizer::from_gguf(vocabulary),
@@ -85,7 +82,7 @@ impl CandleModel {
         let trained = config.context;
         if let Some(context) = options.context {
             if context == 0 || context as usize > trained {
-                return Err(LoadError::Unsupported(format!(
+                return Err(LoadError::unsupported(format!(
                     "a context of {context}: {} has one of {trained}",
                     weights.display()
                 )));
@@ -94,7 +91,7 @@ impl CandleModel {
         }
         let small = |n: usize| u32::try_from(n).ok();
         let mut info = ModelInfo::named(name);
-        info.digest = Some(file_digest(weights).map_err(|error| LoadError::io(weights, error))?);
+        info.digest = Some(file_digest(weights).map_err(|e| LoadError::io(weights, e))?);
         info.parameters = Some(Parameters { total: tally.parameters, active: tally.parameters });
         info.layers = small(config.layers);
         info.width = small(config.width);
@@ -156,32 +153,6 @@ fn without_file(network: &Network, config: &Config) -> Result<Tokenizer, Tokeniz
         return Ok(Tokenizer::gpt2());
     }
     Tokenizer::bytes_only(network.vocabulary())
-}
-
-/// What the file says of its tokenizer; `None` when it has none.
-fn vocabulary(file: &mut GgufFile) -> Option<chimera_engine::tokenizer::GgufVocabulary> {
-    let key = |key: &str| format!("tokenizer.ggml.{key}");
-    let model = file.text(&key("model"))?.to_owned();
-    let id = |file: &GgufFile, k: &str| file.unsigned(&key(k)).and_then(|n| u32::try_from(n).ok());
-    let mut v = chimera_engine::tokenizer::GgufVocabulary { model, ..Default::default() };
-    v.pre = file.text(&key("pre")).map(str::to_owned);
-    v.begin = id(file, "bos_token_id");
-    v.unknown = id(file, "unknown_token_id");
-    v.add_begin = file.flag(&key("add_bos_token"));
-    v.add_space_prefix = file.flag(&key("add_space_prefix"));
-    if let Some(Value::Texts(tokens)) = file.take(&key("tokens")) {
-        v.tokens = tokens;
-    }
-    if let Some(Value::Texts(merges)) = file.take(&key("merges")) {
-        v.merges = merges;
-    }
-    if let Some(Value::Floats(scores)) = file.take(&key("scores")) {
-        v.scores = scores;
-    }
-    if let Some(Value::Integers(types)) = file.take(&key("token_type")) {
-        v.token_types = types.into_iter().map(|t| i32::try_from(t).unwrap_or(0)).collect();
-    }
-    Some(v)
 }
 
 impl LanguageModel for CandleModel {

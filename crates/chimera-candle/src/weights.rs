@@ -8,14 +8,15 @@ use candle_core::{
     Device, Tensor,
     quantized::{GgmlDType, QStorage, QTensor},
 };
+use chimera_engine::files::{
+    Encoding,
+    gguf::{Description, GgufFile},
+};
 
 use crate::{
     config::{Architecture, Config},
     error::LoadError,
-    file::{
-        gguf::{Description, GgufFile, kind_name},
-        safetensors::{SafetensorsFile, bf16s, f16s, f32s},
-    },
+    file::safetensors::{SafetensorsFile, bf16s, f16s, f32s},
     linear::{Linear, Matrix},
 };
 
@@ -104,7 +105,7 @@ impl<'a> Weights<'a> {
         let bias = match (self.config.architecture, self.has(&bias)) {
             (Architecture::Gpt2, _) => Some(self.vector(&bias, outputs)?),
             (_, false) => None,
-            (_, true) => return Err(LoadError::Unsupported(format!("biases ({bias})"))),
+            (_, true) => return Err(LoadError::unsupported(format!("biases ({bias})"))),
         };
         Ok(Linear::new(matrix, bias))
     }
@@ -125,7 +126,7 @@ impl<'a> Weights<'a> {
     fn matrix(&mut self, name: &str, rows: Option<usize>, columns: usize) -> Result<Matrix, LoadError> {
         if let Source::Gguf(file) = &self.source
             && let Some(tensor) = file.tensor(name).cloned()
-            && !matches!(tensor.kind, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
+            && !matches!(tensor.kind.name, "F32" | "F16" | "BF16")
         {
             return self.quantised(name, &tensor, rows, columns);
         }
@@ -166,8 +167,8 @@ impl<'a> Weights<'a> {
             Some(heads) => unpermute(&bytes, bytes.len() / rows, heads, rows / heads.max(1)),
             None => bytes,
         };
-        self.tally.add(rows * columns, kind_name(tensor.kind), true);
-        let storage = QStorage::from_data(Cow::Owned(bytes), self.device, tensor.kind)?;
+        self.tally.add(rows * columns, tensor.kind.name, true);
+        let storage = QStorage::from_data(Cow::Owned(bytes), self.device, dtype(name, tensor.kind)?)?;
         Ok(Matrix::Quantised(Arc::new(QTensor::new(storage, (rows, columns))?)))
     }
 
@@ -185,7 +186,7 @@ impl<'a> Weights<'a> {
                     .tensor(name)
                     .ok_or_else(|| LoadError::invalid(file.path(), format!("tensor {name} is missing")))?;
                 let bytes = file.bytes(tensor)?;
-                let values = match tensor.kind {
+                let values = match dtype(name, tensor.kind)? {
                     GgmlDType::F32 => f32s(&bytes),
                     GgmlDType::F16 => f16s(&bytes),
                     GgmlDType::BF16 => bf16s(&bytes),
@@ -196,7 +197,7 @@ impl<'a> Weights<'a> {
                         tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()?
                     }
                 };
-                Ok((values, tensor.shape.clone(), kind_name(tensor.kind)))
+                Ok((values, tensor.shape.clone(), tensor.kind.name))
             }
         }
     }
@@ -246,6 +247,26 @@ impl<'a> Weights<'a> {
         };
         LoadError::invalid(path, what)
     }
+}
+
+/// The library's name of a type, if it computes with it.
+fn dtype(name: &str, encoding: Encoding) -> Result<GgmlDType, LoadError> {
+    Ok(match encoding.name {
+        "F32" => GgmlDType::F32,
+        "F16" => GgmlDType::F16,
+        "BF16" => GgmlDType::BF16,
+        "Q4_0" => GgmlDType::Q4_0,
+        "Q4_1" => GgmlDType::Q4_1,
+        "Q5_0" => GgmlDType::Q5_0,
+        "Q5_1" => GgmlDType::Q5_1,
+        "Q8_0" => GgmlDType::Q8_0,
+        "Q2_K" => GgmlDType::Q2K,
+        "Q3_K" => GgmlDType::Q3K,
+        "Q4_K" => GgmlDType::Q4K,
+        "Q5_K" => GgmlDType::Q5K,
+        "Q6_K" => GgmlDType::Q6K,
+        other => return Err(LoadError::unsupported(format!("tensor {name} of type {other}"))),
+    })
 }
 
 fn check_rows(found: usize, expected: Option<usize>) -> Option<usize> {

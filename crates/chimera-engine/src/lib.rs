@@ -1,10 +1,11 @@
 //! What in-process adapters share: the blocking [`LanguageModel`] that an engine implements, the worker thread that owns
 //! it and stamps every event where it happens, the sampler, and tokenizers with streaming detokenisation.
 //!
-//! An adapter loads a model inside [`EngineSession::start`] and has a [`chimera_core::Session`]. Nothing here knows a
-//! tensor library, a file format of weights or an async runtime.
+//! An adapter loads a model inside [`EngineSession::start`] and has a [`chimera_core::Session`]. [`files`] finds models and
+//! checks their headers. Nothing here knows a tensor library or an async runtime.
 
 mod digest;
+pub mod files;
 mod generation;
 mod model;
 mod reading;

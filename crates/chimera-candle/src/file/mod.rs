@@ -1,5 +1,4 @@
-//! Files of models: where they are and what is written in them. What a model computes is not here.
+//! What is written in safetensors files. GGUF files, and where models are, is what every adapter needs:
+//! [`chimera_engine::files`].
 
-pub(crate) mod gguf;
-pub(crate) mod locate;
 pub(crate) mod safetensors;

@@ -88,7 +88,7 @@ impl SafetensorsFile {
             "F32" => (f32s(&bytes), "F32"),
             "F16" => (f16s(&bytes), "F16"),
             "BF16" => (bf16s(&bytes), "BF16"),
-            other => return Err(LoadError::Unsupported(format!("tensor {name} of type {other}"))),
+            other => return Err(LoadError::unsupported(format!("tensor {name} of type {other}"))),
         };
         Ok(Read32 { values, shape: entry.shape.clone(), stored })
     }

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use chimera_engine::files::FileError;
 use chimera_zoo::Variant;
 
 use super::{files, load_at};
@@ -17,8 +18,12 @@ fn try_damaged(path: &Path, original: &[u8], what: &str, change: impl FnOnce(&mu
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             let said = error.to_string();
-            let about_file = matches!(error, LoadError::Invalid { .. }) && said.contains("weights.");
-            assert!(about_file || matches!(error, LoadError::Unsupported(_)), "{what}: {error:?}");
+            let about_file =
+                matches!(error, LoadError::File(FileError::Invalid { .. })) && said.contains("weights.");
+            assert!(
+                about_file || matches!(error, LoadError::File(FileError::Unsupported(_))),
+                "{what}: {error:?}"
+            );
             false
         }
     }
@@ -74,7 +79,7 @@ fn a_missing_tensor_and_a_wrong_shape_are_named() {
         assert!(config.contains(from), "{config}");
         fs::write(folder.path().join("config.json"), config.replace(from, to)).unwrap();
         match load_at(folder.path()) {
-            Err(error @ LoadError::Invalid { .. }) => error.to_string(),
+            Err(error @ LoadError::File(FileError::Invalid { .. })) => error.to_string(),
             other => panic!("{:?}", other.map(|_| ())),
         }
     };

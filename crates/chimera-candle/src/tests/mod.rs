@@ -8,10 +8,10 @@ mod parity;
 
 use candle_core::Device;
 use chimera_core::{LoadOptions, ModelRef};
-use chimera_engine::{LanguageModel, Sampler, Wanted};
+use chimera_engine::{LanguageModel, Sampler, Wanted, files::locate};
 use chimera_zoo::{ModelFiles, Variant, Zoo};
 
-use crate::{error::LoadError, file::locate::locate, model::CandleModel};
+use crate::{error::LoadError, model::CandleModel};
 
 /// The models of the build folder.
 pub(crate) fn zoo() -> Zoo {

@@ -8,13 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::quantized::GgmlDType;
-
-use crate::error::LoadError;
+use super::{Encoding, FileError};
+use crate::tokenizer::GgufVocabulary;
 
 /// A metadata value. Integers of all widths are one kind, and so are floats.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+#[expect(missing_docs, reason = "the variants are the format's own types, widened")]
+pub enum Value {
     Unsigned(u64),
     Signed(i64),
     Float(f64),
@@ -30,17 +30,20 @@ pub(crate) enum Value {
 
 /// Where a tensor is and how it is stored.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Description {
+pub struct Description {
     /// Rows first, the reverse of the file's order.
-    pub(crate) shape: Vec<usize>,
-    pub(crate) kind: GgmlDType,
-    offset: u64,
-    bytes: u64,
+    pub shape: Vec<usize>,
+    /// The type of its values.
+    pub kind: Encoding,
+    /// Where its bytes begin, counted from the end of the header.
+    pub offset: u64,
+    /// How many there are.
+    pub bytes: u64,
 }
 
 /// An open file.
 #[derive(Debug)]
-pub(crate) struct GgufFile {
+pub struct GgufFile {
     path: PathBuf,
     file: File,
     data: u64,
@@ -49,30 +52,42 @@ pub(crate) struct GgufFile {
 }
 
 impl GgufFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
-        let file = File::open(path).map_err(|e| LoadError::io(path, e))?;
-        let size = file.metadata().map_err(|e| LoadError::io(path, e))?.len();
+    /// Reads the metadata and the descriptions of all tensors.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no GGUF, is cut short, or names bytes outside itself.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let file = File::open(path).map_err(|e| FileError::io(path, e))?;
+        let size = file.metadata().map_err(|e| FileError::io(path, e))?.len();
         let mut header = Header { path, inner: BufReader::with_capacity(1 << 16, &file), read: 0, size };
         let (metadata, tensors, data) = header.read_all()?;
         Ok(Self { path: path.to_owned(), file, data, metadata, tensors })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
+    /// The value of a key.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&Value> {
         self.metadata.get(key)
     }
 
-    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+    /// The text of a key.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
         match self.value(key)? {
             Value::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn unsigned(&self, key: &str) -> Option<u64> {
+    /// The whole number of a key, unless it is negative.
+    #[must_use]
+    pub fn unsigned(&self, key: &str) -> Option<u64> {
         match *self.value(key)? {
             Value::Unsigned(n) => Some(n),
             Value::Signed(n) => u64::try_from(n).ok(),
@@ -80,14 +95,18 @@ impl GgufFile {
         }
     }
 
-    pub(crate) fn float(&self, key: &str) -> Option<f64> {
+    /// The float of a key.
+    #[must_use]
+    pub fn float(&self, key: &str) -> Option<f64> {
         match *self.value(key)? {
             Value::Float(x) => Some(x),
             _ => None,
         }
     }
 
-    pub(crate) fn flag(&self, key: &str) -> Option<bool> {
+    /// The truth value of a key.
+    #[must_use]
+    pub fn flag(&self, key: &str) -> Option<bool> {
         match *self.value(key)? {
             Value::Bool(b) => Some(b),
             _ => None,
@@ -95,17 +114,63 @@ impl GgufFile {
     }
 
     /// Takes a value out, so that a large one is not copied.
-    pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
+    pub fn take(&mut self, key: &str) -> Option<Value> {
         self.metadata.remove(key)
     }
 
-    pub(crate) fn tensor(&self, name: &str) -> Option<&Description> {
+    /// Description of a tensor.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<&Description> {
         self.tensors.get(name)
     }
 
+    /// Names and descriptions of all tensors, in no order.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &Description)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// Ids that end an answer.
+    #[must_use]
+    pub fn end_of_sequence(&self) -> Vec<u32> {
+        ["eos", "eot"]
+            .iter()
+            .filter_map(|key| self.unsigned(&format!("tokenizer.ggml.{key}_token_id")))
+            .filter_map(|id| u32::try_from(id).ok())
+            .collect()
+    }
+
+    /// Takes out what the file says of its tokenizer; `None` when it says nothing.
+    pub fn vocabulary(&mut self) -> Option<GgufVocabulary> {
+        let key = |key: &str| format!("tokenizer.ggml.{key}");
+        let model = self.text(&key("model"))?.to_owned();
+        let id = |file: &Self, k: &str| file.unsigned(&key(k)).and_then(|n| u32::try_from(n).ok());
+        let mut v = GgufVocabulary { model, ..Default::default() };
+        v.pre = self.text(&key("pre")).map(str::to_owned);
+        v.begin = id(self, "bos_token_id");
+        v.unknown = id(self, "unknown_token_id");
+        v.add_begin = self.flag(&key("add_bos_token"));
+        v.add_space_prefix = self.flag(&key("add_space_prefix"));
+        if let Some(Value::Texts(tokens)) = self.take(&key("tokens")) {
+            v.tokens = tokens;
+        }
+        if let Some(Value::Texts(merges)) = self.take(&key("merges")) {
+            v.merges = merges;
+        }
+        if let Some(Value::Floats(scores)) = self.take(&key("scores")) {
+            v.scores = scores;
+        }
+        if let Some(Value::Integers(types)) = self.take(&key("token_type")) {
+            v.token_types = types.into_iter().map(|t| i32::try_from(t).unwrap_or(0)).collect();
+        }
+        Some(v)
+    }
+
     /// Bytes of a tensor as they are stored.
-    pub(crate) fn bytes(&self, tensor: &Description) -> Result<Vec<u8>, LoadError> {
-        let io = |e| LoadError::io(&self.path, e);
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn bytes(&self, tensor: &Description) -> Result<Vec<u8>, FileError> {
+        let io = |e| FileError::io(&self.path, e);
         let mut bytes = vec![0; usize::try_from(tensor.bytes).unwrap_or(usize::MAX)];
         (&self.file).seek(SeekFrom::Start(self.data + tensor.offset)).map_err(io)?;
         (&self.file).read_exact(&mut bytes).map_err(io)?;
@@ -123,7 +188,7 @@ struct Header<'a> {
 }
 
 impl Header<'_> {
-    fn read_all(&mut self) -> Result<Contents, LoadError> {
+    fn read_all(&mut self) -> Result<Contents, FileError> {
         if &self.array::<4>()? != b"GGUF" {
             return Err(self.invalid("it does not begin with GGUF"));
         }
@@ -165,7 +230,7 @@ impl Header<'_> {
         Ok((metadata, found.into_iter().collect(), data))
     }
 
-    fn description(&mut self, name: &str) -> Result<Description, LoadError> {
+    fn description(&mut self, name: &str) -> Result<Description, FileError> {
         let rank = self.u32()?;
         if rank > 4 {
             return Err(self.invalid(format!("tensor {name} has {rank} dimensions")));
@@ -178,19 +243,17 @@ impl Header<'_> {
         shape.reverse();
         let number = self.u32()?;
         let offset = self.u64()?;
-        let kind = kind(number)
-            .ok_or_else(|| LoadError::Unsupported(format!("tensor {name} of GGUF type {number}")))?;
+        let kind = Encoding::of_number(number)
+            .ok_or_else(|| FileError::Unsupported(format!("tensor {name} of GGUF type {number}")))?;
         let elements = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64));
         let row = shape.last().copied().unwrap_or(1);
-        let block = kind.block_size() as u64;
         let bytes = elements
-            .filter(|_| (row as u64).is_multiple_of(block))
-            .and_then(|n| (n / block).checked_mul(kind.type_size() as u64))
-            .ok_or_else(|| self.invalid(format!("tensor {name} of {kind:?} has the shape {shape:?}")))?;
+            .and_then(|n| kind.bytes_of(n, row as u64))
+            .ok_or_else(|| self.invalid(format!("tensor {name} of {} has the shape {shape:?}", kind.name)))?;
         Ok(Description { shape, kind, offset, bytes })
     }
 
-    fn value(&mut self, kind: u32, depth: u8) -> Result<Value, LoadError> {
+    fn value(&mut self, kind: u32, depth: u8) -> Result<Value, FileError> {
         Ok(match kind {
             0 => Value::Unsigned(self.array::<1>()?[0].into()),
             1 => Value::Signed(i8::from_le_bytes(self.array()?).into()),
@@ -209,7 +272,7 @@ impl Header<'_> {
         })
     }
 
-    fn array_value(&mut self, depth: u8) -> Result<Value, LoadError> {
+    fn array_value(&mut self, depth: u8) -> Result<Value, FileError> {
         let kind = self.u32()?;
         let length = self.u64()?;
         let least = match kind {
@@ -243,32 +306,32 @@ impl Header<'_> {
         Ok(value)
     }
 
-    fn text(&mut self) -> Result<String, LoadError> {
+    fn text(&mut self) -> Result<String, FileError> {
         let length = self.u64()?;
         self.room(length, 1)?;
         let mut bytes = vec![0; length as usize];
-        self.inner.read_exact(&mut bytes).map_err(|e| LoadError::io(self.path, e))?;
+        self.inner.read_exact(&mut bytes).map_err(|e| FileError::io(self.path, e))?;
         self.read += length;
         Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
     }
 
-    fn u32(&mut self) -> Result<u32, LoadError> {
+    fn u32(&mut self) -> Result<u32, FileError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    fn u64(&mut self) -> Result<u64, LoadError> {
+    fn u64(&mut self) -> Result<u64, FileError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], FileError> {
         let mut bytes = [0; N];
-        self.inner.read_exact(&mut bytes).map_err(|e| LoadError::io(self.path, e))?;
+        self.inner.read_exact(&mut bytes).map_err(|e| FileError::io(self.path, e))?;
         self.read += N as u64;
         Ok(bytes)
     }
 
     /// Fails unless `count` things of at least `least` bytes can still follow.
-    fn room(&self, count: u64, least: u64) -> Result<(), LoadError> {
+    fn room(&self, count: u64, least: u64) -> Result<(), FileError> {
         let left = self.size.saturating_sub(self.read);
         match count.checked_mul(least) {
             Some(needed) if needed <= left => Ok(()),
@@ -276,48 +339,7 @@ impl Header<'_> {
         }
     }
 
-    fn invalid(&self, what: impl Into<String>) -> LoadError {
-        LoadError::invalid(self.path, what)
-    }
-}
-
-/// ggml's numbers of types.
-fn kind(number: u32) -> Option<GgmlDType> {
-    Some(match number {
-        0 => GgmlDType::F32,
-        1 => GgmlDType::F16,
-        2 => GgmlDType::Q4_0,
-        3 => GgmlDType::Q4_1,
-        6 => GgmlDType::Q5_0,
-        7 => GgmlDType::Q5_1,
-        8 => GgmlDType::Q8_0,
-        10 => GgmlDType::Q2K,
-        11 => GgmlDType::Q3K,
-        12 => GgmlDType::Q4K,
-        13 => GgmlDType::Q5K,
-        14 => GgmlDType::Q6K,
-        30 => GgmlDType::BF16,
-        _ => return None,
-    })
-}
-
-/// The name of a type as it is written in model names.
-pub(crate) fn kind_name(kind: GgmlDType) -> &'static str {
-    match kind {
-        GgmlDType::F32 => "F32",
-        GgmlDType::F16 => "F16",
-        GgmlDType::BF16 => "BF16",
-        GgmlDType::Q4_0 => "Q4_0",
-        GgmlDType::Q4_1 => "Q4_1",
-        GgmlDType::Q5_0 => "Q5_0",
-        GgmlDType::Q5_1 => "Q5_1",
-        GgmlDType::Q8_0 => "Q8_0",
-        GgmlDType::Q8_1 => "Q8_1",
-        GgmlDType::Q2K => "Q2_K",
-        GgmlDType::Q3K => "Q3_K",
-        GgmlDType::Q4K => "Q4_K",
-        GgmlDType::Q5K => "Q5_K",
-        GgmlDType::Q6K => "Q6_K",
-        GgmlDType::Q8K => "Q8_K",
+    fn invalid(&self, what: impl Into<String>) -> FileError {
+        FileError::invalid(self.path, what)
     }
 }

@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 
 use chimera_core::ModelRef;
 
-use crate::error::LoadError;
+use super::FileError;
 
 /// Files of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Located {
-    /// A folder with `config.json`, the weights and perhaps `tokenizer.json`.
-    Safetensors { folder: PathBuf, weights: PathBuf },
+pub enum Located {
+    /// Weights with `config.json` and perhaps `tokenizer.json` in one folder.
+    Safetensors {
+        /// The folder.
+        folder: PathBuf,
+        /// The file of weights in it.
+        weights: PathBuf,
+    },
     /// One file with everything.
     Gguf(PathBuf),
 }
@@ -19,17 +24,20 @@ const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
 
 /// Finds a model: at its path where it has one, else by name in the folder of models.
-pub(crate) fn locate(model: &ModelRef, models: Option<&Path>) -> Result<Located, LoadError> {
+///
+/// # Errors
+/// There is none, or what is there is no file of a model.
+pub fn locate(model: &ModelRef, models: Option<&Path>) -> Result<Located, FileError> {
     if let Some(path) = &model.path {
         return at(path);
     }
     let Some(models) = models else {
-        return Err(LoadError::NotFound("it has no path, and no folder of models is configured".into()));
+        return Err(FileError::NotFound("it has no path, and no folder of models is configured".into()));
     };
     // A name is not a way out of the folder.
     let plain = Path::new(&*model.name).components().all(|c| matches!(c, std::path::Component::Normal(_)));
     if model.name.is_empty() || !plain {
-        return Err(LoadError::NotFound(format!("{:?} is no name of a file or folder", model.name)));
+        return Err(FileError::NotFound(format!("{:?} is no name of a file or folder", model.name)));
     }
     let folder = models.join(&*model.name);
     let file = models.join(format!("{}.gguf", model.name));
@@ -38,16 +46,16 @@ pub(crate) fn locate(model: &ModelRef, models: Option<&Path>) -> Result<Located,
     } else if file.is_file() {
         Ok(Located::Gguf(file))
     } else {
-        Err(LoadError::NotFound(format!("neither {} nor {} exists", folder.display(), file.display())))
+        Err(FileError::NotFound(format!("neither {} nor {} exists", folder.display(), file.display())))
     }
 }
 
-fn at(path: &Path) -> Result<Located, LoadError> {
+fn at(path: &Path) -> Result<Located, FileError> {
     if path.is_dir() {
         return in_folder(path);
     }
     if !path.exists() {
-        return Err(LoadError::NotFound(format!("{} does not exist", path.display())));
+        return Err(FileError::NotFound(format!("{} does not exist", path.display())));
     }
     match path.extension().and_then(|e| e.to_str()) {
         Some("gguf") => Ok(Located::Gguf(path.to_owned())),
@@ -55,30 +63,30 @@ fn at(path: &Path) -> Result<Located, LoadError> {
             let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
             Ok(Located::Safetensors { folder, weights: path.to_owned() })
         }
-        _ => Err(LoadError::invalid(path, "it is neither .gguf nor .safetensors nor a folder of a model")),
+        _ => Err(FileError::invalid(path, "it is neither .gguf nor .safetensors nor a folder of a model")),
     }
 }
 
-fn in_folder(folder: &Path) -> Result<Located, LoadError> {
+fn in_folder(folder: &Path) -> Result<Located, FileError> {
     let weights = folder.join(WEIGHTS);
     if weights.is_file() {
         return Ok(Located::Safetensors { folder: folder.to_owned(), weights });
     }
-    let entries = std::fs::read_dir(folder).map_err(|e| LoadError::io(folder, e))?;
+    let entries = std::fs::read_dir(folder).map_err(|e| FileError::io(folder, e))?;
     let mut files: Vec<PathBuf> =
         entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "gguf")).collect();
     files.sort();
     match files.as_slice() {
         [file] => Ok(Located::Gguf(file.clone())),
-        [] if folder.join("model.safetensors.index.json").is_file() => Err(LoadError::Unsupported(format!(
+        [] if folder.join("model.safetensors.index.json").is_file() => Err(FileError::Unsupported(format!(
             "weights in several files ({}): join them into one {WEIGHTS}",
             folder.display()
         ))),
-        [] => Err(LoadError::NotFound(format!(
+        [] => Err(FileError::NotFound(format!(
             "{} holds neither {WEIGHTS} (with {CONFIG}) nor a .gguf file",
             folder.display()
         ))),
-        several => Err(LoadError::NotFound(format!(
+        several => Err(FileError::NotFound(format!(
             "{} holds {} .gguf files: name one of them",
             folder.display(),
             several.len()
@@ -109,11 +117,11 @@ mod tests {
             Located::Gguf(root.join("b.gguf"))
         );
         for name in ["d", "", "../b", "/etc"] {
-            assert!(matches!(find(name), Err(LoadError::NotFound(_))), "{name}");
+            assert!(matches!(find(name), Err(FileError::NotFound(_))), "{name}");
         }
-        assert!(matches!(locate(&ModelRef::named("a"), None), Err(LoadError::NotFound(_))));
+        assert!(matches!(locate(&ModelRef::named("a"), None), Err(FileError::NotFound(_))));
         std::fs::write(root.join("e.bin"), "").unwrap();
         let odd = locate(&ModelRef::at("e", root.join("e.bin")), None);
-        assert!(matches!(odd, Err(LoadError::Invalid { .. })));
+        assert!(matches!(odd, Err(FileError::Invalid { .. })));
     }
 }

@@ -1,0 +1,67 @@
+//! llama.cpp itself: the library's start, what it says of itself, and a resident model.
+
+mod log;
+mod memory;
+mod model;
+
+use std::{ffi::CStr, sync::OnceLock};
+
+use chimera_core::{BackendError, BackendId};
+use chimera_engine::{EngineError, files::FileError};
+use llama_cpp_2::{LlamaCppError, llama_backend::LlamaBackend};
+use llama_cpp_sys_2 as sys;
+
+pub(crate) use model::Model;
+
+/// Version of the crate that brings llama.cpp's sources, and with them their revision.
+pub(crate) const VERSION: &str = "llama-cpp-sys-2 0.1.161";
+
+/// Why a model cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl LoadError {
+    pub(crate) fn into_backend(self, backend: &BackendId, model: &str) -> BackendError {
+        match self {
+            Self::File(error) => error.into_backend(backend, model),
+            Self::Engine(error) => error.into_backend(backend),
+        }
+    }
+}
+
+/// The library, started once in a process and never ended: sessions come and go.
+fn library() -> Result<&'static LlamaBackend, EngineError> {
+    static LIBRARY: OnceLock<Result<LlamaBackend, LlamaCppError>> = OnceLock::new();
+    log::install();
+    LIBRARY.get_or_init(LlamaBackend::init).as_ref().map_err(|error| EngineError::failed(error.to_string()))
+}
+
+/// Whether a device other than the CPU is there.
+pub(crate) fn has_gpu() -> bool {
+    library().is_ok_and(LlamaBackend::supports_gpu_offload)
+}
+
+/// What llama.cpp says of itself.
+pub(crate) fn details() -> Vec<(String, String)> {
+    let detail = |name: &str, value: String| (name.to_owned(), value);
+    if let Err(error) = library() {
+        return vec![detail("llama.cpp", error.to_string())];
+    }
+    #[expect(unsafe_code, reason = "llama-cpp-2 has no names for these")]
+    // SAFETY: all three return strings that end with a zero; those of the versions are constants, and that of the system
+    // is a static buffer that is written alike at each call and copied here at once.
+    let [llama, ggml, system] = unsafe {
+        [sys::llama_version(), sys::ggml_version(), sys::llama_print_system_info()]
+            .map(|text| CStr::from_ptr(text).to_string_lossy().into_owned())
+    };
+    vec![
+        detail("llama.cpp", llama),
+        detail("ggml", ggml),
+        detail("system", system.trim().trim_end_matches('|').trim().to_owned()),
+    ]
+}
