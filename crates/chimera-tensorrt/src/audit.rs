@@ -97,18 +97,30 @@ impl EngineAudit {
         audit
     }
 
-    /// Share of the weights in products that are of a type and read activations of it; `None` without any.
+    /// Share of the weights in products that are of a type; `None` without any.
+    #[must_use]
+    pub fn held(&self, element: &str) -> Option<f64> {
+        self.part(|products| products.weights == element)
+    }
+
+    /// Share of the weights in products that are of a type and meet activations of it; `None` without any.
     #[must_use]
     pub fn share(&self, element: &str) -> Option<f64> {
-        let all: u64 = self.products.iter().map(|products| products.elements).sum();
-        let of = |products: &&Products| {
+        self.part(|products| {
             products.weights == element && products.activations.split('+').any(|name| name == element)
-        };
-        let held: u64 = self.products.iter().filter(of).map(|products| products.elements).sum();
+        })
+    }
+
+    fn part(&self, of: impl Fn(&Products) -> bool) -> Option<f64> {
+        let all: u64 = self.products.iter().map(|products| products.elements).sum();
+        let held: u64 =
+            self.products.iter().filter(|products| of(products)).map(|products| products.elements).sum();
         (all > 0).then(|| held as f64 / all as f64)
     }
 
-    /// Whether a claim holds. F32 and F16 want every product in their type; INT8 wants some, and the share says how many.
+    /// Whether a claim holds. F32 and F16 want the weights of every product in their type; where a norm is fused with the
+    /// product behind it, an F16 product reads what the norm summed in F32. INT8 wants some products whose weights and
+    /// activations are both in 8 bits, and [`EngineAudit::share`] says how many.
     ///
     /// # Errors
     /// What was found instead.
@@ -116,19 +128,23 @@ impl EngineAudit {
         if self.unread > 0 {
             return Err(format!("{} layers of the engine could not be read", self.unread));
         }
-        let (element, least) = match claim {
-            Precision::F32 => ("Float", 1.0),
-            Precision::F16 => ("Half", 1.0),
-            Precision::Int8 => ("Int8", f64::MIN_POSITIVE),
+        let (element, all) = match claim {
+            Precision::F32 => ("Float", true),
+            Precision::F16 => ("Half", true),
+            Precision::Int8 => ("Int8", false),
         };
-        match self.share(element) {
-            None => Err(format!("the engine has no product to be {claim}")),
-            Some(share) if share >= least => Ok(()),
-            Some(share) => Err(format!(
-                "{claim} is claimed, and {:.1} % of the weights in products are {element}: {self}",
-                100.0 * share
-            )),
+        let (Some(held), Some(share)) = (self.held(element), self.share(element)) else {
+            return Err(format!("the engine has no product to be {claim}"));
+        };
+        if share > 0.0 && (!all || held >= 1.0) {
+            return Ok(());
         }
+        Err(format!(
+            "{claim} is claimed, and of the weights in products {:.1} % are {element}, {:.1} % with activations of it: \
+             {self}",
+            100.0 * held,
+            100.0 * share
+        ))
     }
 }
 
@@ -256,6 +272,7 @@ Name: v0_n+k0_n+q0_n_myl1_2, LayerType: gemm, Inputs: [ { Name: input [profile 1
         let audit = EngineAudit::read(&float);
         let said = audit.supports(Precision::Int8).unwrap_err();
         assert!(said.contains("0.0 %") && said.contains("1 products of Float by Float"), "{said}");
+        assert_eq!(audit.held("Int8"), Some(0.0));
         assert_eq!(audit.supports(Precision::F32), Ok(()));
         assert!(audit.supports(Precision::F16).is_err());
         // 8-bit weights that are widened before the product are not an INT8 product.
@@ -264,7 +281,9 @@ Name: v0_n+k0_n+q0_n_myl1_2, LayerType: gemm, Inputs: [ { Name: input [profile 1
             "Datatype: Half, Format: (Linear) Row major linear format }], Constants",
             1,
         );
-        assert!(EngineAudit::read(&widened).supports(Precision::Int8).is_err());
+        let audit = EngineAudit::read(&widened);
+        assert!(audit.supports(Precision::Int8).is_err());
+        assert_eq!((audit.held("Int8"), audit.share("Int8")), (Some(1.0), Some(0.0)));
         assert!(EngineAudit::read("").supports(Precision::F32).unwrap_err().contains("no product"));
     }
 

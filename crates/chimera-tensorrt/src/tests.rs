@@ -422,8 +422,8 @@ fn tensors_without_a_buffer_stop_a_pass() {
 fn no_room_is_out_of_memory() {
     let mut double = Double::new(all());
     double.room = 1000;
-    let mut model = TensorRtModel::new(double, parts(&all(), generation())).unwrap();
-    let Err(error) = model.start(&[0], 30) else { panic!("there is no room") };
+    let mut tight = TensorRtModel::new(double, parts(&all(), generation())).unwrap();
+    let Err(error) = tight.start(&[0], 30) else { panic!("there is no room") };
     assert_eq!(error.into_backend(&BackendId::new("tensorrt")).code(), "out-of-memory");
     // A cache that is full is not written beyond its end.
     let (mut model, _) = model(all(), generation());

@@ -39,12 +39,12 @@ const WHEEL: Wheel = Wheel {
 
 /// `cargo xtask fetch tensorrt`.
 pub(crate) fn fetch() -> Result<()> {
-    let libraries = folder()?;
-    let libclang = libclang::folder()?;
-    println!("{}", libraries.display());
+    println!("{}", folder()?.display());
+    libclang::folder()?;
     libclang::check_cpp()?;
-    println!("every `cargo xtask` from now on builds with TensorRT; by hand that is");
-    for (name, value) in variables(libraries, &libclang)? {
+    let all = environment().context("something that was fetched is gone")?;
+    println!("to build with it by hand:");
+    for (name, value) in all {
         println!("  export {name}={:?}", value.to_string_lossy());
     }
     println!("  cargo build --features {}", FEATURES.join(","));
@@ -67,13 +67,9 @@ fn named() -> Option<PathBuf> {
 pub(crate) fn environment() -> Option<Vec<(&'static str, OsString)>> {
     let libraries = named().or_else(|| WHEEL.present().and_then(|_| folder().ok()))?;
     libclang::check_cpp().ok()?;
-    variables(libraries, &libclang::present()?).ok()
-}
-
-fn variables(libraries: PathBuf, libclang: &std::path::Path) -> Result<Vec<(&'static str, OsString)>> {
-    let mut all = libclang::environment(libclang)?;
+    let mut all = libclang::environment(&libclang::present()?).ok()?;
     all.push((VARIABLE, libraries.into_os_string()));
-    Ok(all)
+    Some(all)
 }
 
 #[cfg(test)]

@@ -192,7 +192,8 @@ pub(crate) fn element(kind: DataType) -> Element {
 /// An error with what TensorRT said meanwhile, sorted.
 fn said(here: Here, step: &'static str, error: &trtx::Error) -> TensorRtError {
     let said = here.errors(&error.to_string());
-    if said.contains("No importer registered") || said.contains("UNSUPPORTED") {
+    // A node that the parser has no layers for fails a check of its own, one that it does not know at all has no importer.
+    if said.contains("No importer registered") || said.contains("onnxOpCheckers") {
         return TensorRtError::Unsupported(format!("this graph: {said}"));
     }
     if said.to_ascii_lowercase().contains("out of memory") {

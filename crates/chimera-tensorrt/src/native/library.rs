@@ -88,10 +88,20 @@ fn take(library: &str, parser: &str) -> Result<Loaded, String> {
             version[0], version[1], SPOKEN.0, SPOKEN.1
         ));
     }
-    trtx::dynamically_load_tensorrt(Some(library)).map_err(|error| format!("{library}: {error}"))?;
-    trtx::dynamically_load_tensorrt_onnxparser(Some(parser)).map_err(|error| format!("{parser}: {error}"))?;
+    trtx::dynamically_load_tensorrt(Some(library))
+        .map_err(|error| format!("{library}: {}", whole(&error)))?;
+    trtx::dynamically_load_tensorrt_onnxparser(Some(parser))
+        .map_err(|error| format!("{parser}: {}", whole(&error)))?;
     let version = version.map(|part| part.to_string()).join(".");
     Ok(Loaded { version, place: library.to_owned() })
+}
+
+/// An error with its causes: the loader's own words are the last of them.
+fn whole(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", whole(cause)),
+        None => error.to_string(),
+    }
 }
 
 /// Major, minor, patch and build number of a library.
@@ -106,7 +116,7 @@ fn version(library: &str) -> Result<[i32; 4], String> {
     // SAFETY: the file is the library that the user named, and running its initialisers is what loading means. The four
     // functions take nothing and return an `int` in every version of TensorRT; a library without them is refused.
     unsafe {
-        let opened = Library::new(library).map_err(|error| format!("{library}: {error}"))?;
+        let opened = Library::new(library).map_err(|error| format!("{library}: {}", whole(&error)))?;
         let mut parts = [0; 4];
         for (part, name) in parts.iter_mut().zip(names) {
             let ask = opened.get::<unsafe extern "C" fn() -> i32>(name).map_err(|_| {
@@ -141,7 +151,7 @@ mod tests {
             // A program of this machine, whole and cut off: the first is no TensorRT, the second is never touched.
             let own = fs::read(env::current_exe().unwrap()).unwrap();
             fs::write(&parser, &own).unwrap();
-            fs::write(&library, &own[..own.len() / 2]).unwrap();
+            fs::write(&library, &own[..8192]).unwrap();
             refused("cut off");
         }
     }

@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    thread::{self, ThreadId},
 };
 
 use trtx::{LogHandler, Logger, Severity};
@@ -11,10 +12,16 @@ use trtx::{LogHandler, Logger, Severity};
 /// Lines that are kept. A build of a large model says some ten thousand; its list of layers comes last.
 const KEPT: usize = 4096;
 
+struct Line {
+    thread: ThreadId,
+    severity: Severity,
+    message: String,
+}
+
 struct Lines {
     /// Lines that were ever said.
     said: u64,
-    last: VecDeque<(Severity, String)>,
+    last: VecDeque<Line>,
 }
 
 static LINES: Mutex<Lines> = Mutex::new(Lines { said: 0, last: VecDeque::new() });
@@ -37,7 +44,7 @@ impl LogHandler for Collector {
         if lines.last.len() == KEPT {
             lines.last.pop_front();
         }
-        lines.last.push_back((severity, message.to_owned()));
+        lines.last.push_back(Line { thread: thread::current().id(), severity, message: message.to_owned() });
     }
 }
 
@@ -60,29 +67,29 @@ pub(crate) fn here() -> Here {
 }
 
 impl Here {
-    fn since(self) -> Vec<(Severity, String)> {
+    /// Reads what was said since.
+    fn since<T>(self, read: impl Fn(&mut dyn DoubleEndedIterator<Item = &Line>) -> T) -> T {
         let lines = lines();
         let new = usize::try_from(lines.said.saturating_sub(self.0)).unwrap_or(usize::MAX);
-        lines.last.iter().skip(lines.last.len().saturating_sub(new)).cloned().collect()
+        read(&mut lines.last.iter().skip(lines.last.len().saturating_sub(new)))
     }
 
-    /// The errors since, joined; `otherwise` where there were none.
+    /// The errors that this thread was told since, joined; `otherwise` where there were none.
     pub(crate) fn errors(self, otherwise: &str) -> String {
-        let said: Vec<String> = self
-            .since()
-            .into_iter()
-            .filter(|(severity, _)| *severity <= Severity::Error)
-            .map(|(_, message)| message.trim().to_owned())
-            .collect();
+        let me = thread::current().id();
+        let said: Vec<String> = self.since(|lines| {
+            lines
+                .filter(|line| line.thread == me && line.severity <= Severity::Error)
+                .map(|line| line.message.trim().to_owned())
+                .collect()
+        });
         if said.is_empty() { otherwise.to_owned() } else { said.join("; ") }
     }
 
-    /// The list of an engine's layers, which a builder with detailed verbosity writes at its end.
+    /// The list of an engine's layers, which a builder with detailed verbosity writes at its end, on whichever thread.
     pub(crate) fn layers(self) -> Option<String> {
-        self.since()
-            .into_iter()
-            .rev()
-            .map(|(_, message)| message)
-            .find(|message| message.starts_with("Layers:"))
+        self.since(|lines| {
+            lines.rev().find(|line| line.message.starts_with("Layers:")).map(|line| line.message.clone())
+        })
     }
 }

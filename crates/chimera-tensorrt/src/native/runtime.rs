@@ -240,6 +240,7 @@ impl Executor for RtxExecutor {
             }
         }
         // With all inputs known the library says which shapes come out: they are what memory was taken for, or nothing runs.
+        // An extent that it leaves open contradicts nothing.
         for binding in bindings.iter().filter(|binding| matches!(binding.place, Place::Write(_))) {
             let shape = self.context.tensor_shape(binding.name).map_err(refused)?;
             let count = usize::try_from(shape.nbDims).unwrap_or(0).min(shape.d.len());
@@ -248,7 +249,7 @@ impl Executor for RtxExecutor {
                 && found
                     .iter()
                     .zip(&binding.shape)
-                    .all(|(found, wanted)| usize::try_from(*found) == Ok(*wanted));
+                    .all(|(&found, &wanted)| found < 0 || usize::try_from(found) == Ok(wanted));
             if !same {
                 let (wanted, found) = (binding.shape.clone(), found.to_vec());
                 return Err(RtxError::Shape { name: binding.name.to_owned(), wanted, found });
