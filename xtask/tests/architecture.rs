@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chimera-engine", &["chimera-core"]),
     ("chimera-candle", &["chimera-core", "chimera-engine"]),
     ("chimera-onnxruntime", &["chimera-core", "chimera-engine", "chimera-onnx"]),
+    ("chimera-tensorrt", &["chimera-core", "chimera-engine", "chimera-onnx"]),
     ("chimera-onnx", &[]),
     ("chimera-zoo", &["chimera-onnx"]),
     ("chimera-stats", &[]),
@@ -43,8 +44,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that run models. Each has a conformance suite, and only `chimera-cli` names them.
-const ADAPTERS: &[&str] =
-    &["chimera-sim", "chimera-candle", "chimera-onnxruntime", "chimera-ollama", "chimera-openai"];
+const ADAPTERS: &[&str] = &[
+    "chimera-sim",
+    "chimera-candle",
+    "chimera-onnxruntime",
+    "chimera-tensorrt",
+    "chimera-ollama",
+    "chimera-openai",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()

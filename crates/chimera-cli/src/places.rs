@@ -1,5 +1,5 @@
-//! Where things lie: the models that were made or fetched, the libraries of engines, and the runs. In a checkout they lie in it; elsewhere in the
-//! user's cache and in the current folder.
+//! Where things lie: the models that were made or fetched, the libraries of engines, what those built, and the runs. In a
+//! checkout they lie in it; elsewhere in the user's cache and in the current folder.
 
 use std::{
     env,
@@ -19,14 +19,25 @@ pub fn zoo() -> PathBuf {
     if let Some(dir) = env::var_os("CHIMERA_ZOO") {
         return dir.into();
     }
+    kept("zoo")
+}
+
+/// Folder of engines that TensorRT has built: `CHIMERA_ENGINES`, or `target/engines` of the checkout, or the user's cache.
+#[must_use]
+pub fn engines() -> PathBuf {
+    env::var_os("CHIMERA_ENGINES").map_or_else(|| kept("engines"), PathBuf::from)
+}
+
+/// A folder of things that can be made again.
+fn kept(name: &str) -> PathBuf {
     if let Some(root) = checkout() {
-        return root.join("target").join("zoo");
+        return root.join("target").join(name);
     }
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .unwrap_or_else(env::temp_dir);
-    cache.join("chimeraforge").join("zoo")
+    cache.join("chimeraforge").join(name)
 }
 
 /// Folder under which a study's runs are made: `runs/<study>` of the checkout or of the current folder.
@@ -54,11 +65,25 @@ pub fn onnxruntime() -> PathBuf {
         .unwrap_or_else(|| system.into())
 }
 
-/// The library of the newest version under a folder of unpacked wheels.
-fn fetched_onnxruntime(folder: &Path) -> Option<PathBuf> {
+/// The folder with TensorRT's libraries: that of `CHIMERA_TENSORRT_DIR`, or the newest that `cargo xtask fetch tensorrt` has
+/// brought; none leaves it to the system.
+#[must_use]
+pub fn tensorrt() -> Option<PathBuf> {
+    let named = env::var_os(chimera_tensorrt::VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(|| {
+        let folder = checkout()?.join("target").join("fetched").join("tensorrt-rtx-cu12-libs");
+        newest_first(&folder)
+            .into_iter()
+            .map(|wheel| wheel.join("tensorrt_rtx_libs"))
+            .find(|path| path.is_dir())
+    })
+}
+
+/// Whole wheels under a folder of unpacked ones, the newest version first.
+fn newest_first(folder: &Path) -> Vec<PathBuf> {
     let version = |name: &str| name.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u32>>>();
-    let mut wheels: Vec<_> = std::fs::read_dir(folder)
-        .ok()?
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut wheels: Vec<_> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();
             // The stamp is written last: without it the folder is half of a wheel.
@@ -67,7 +92,12 @@ fn fetched_onnxruntime(folder: &Path) -> Option<PathBuf> {
         })
         .collect();
     wheels.sort();
-    wheels.into_iter().rev().find_map(|(_, wheel)| {
+    wheels.into_iter().rev().map(|(_, wheel)| wheel).collect()
+}
+
+/// The library of the newest version under a folder of unpacked wheels.
+fn fetched_onnxruntime(folder: &Path) -> Option<PathBuf> {
+    newest_first(folder).into_iter().find_map(|wheel| {
         let libraries = std::fs::read_dir(wheel.join("onnxruntime").join("capi")).ok()?;
         libraries.filter_map(|entry| Some(entry.ok()?.path())).find(|path| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

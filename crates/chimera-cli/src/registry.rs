@@ -17,12 +17,21 @@ use chimera_onnxruntime::{OnnxRuntimeBackend, Provider};
 use chimera_openai::OpenAiBackend;
 use chimera_records::{Audit, FileRecord, LagRecord, ModelEntry};
 use chimera_sim::{Noise, SimBackend, SimModel};
+use chimera_tensorrt::{EngineCache, TensorRtBackend};
 use chimera_wire::{Endpoint, LagMeter, Proxy, WireError};
 use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
 
 /// Backends of this program. Those behind a wire may have an address behind an `@`.
-pub const BACKENDS: &[&str] =
-    &["candle", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "ollama", "openai", "sim"];
+pub const BACKENDS: &[&str] = &[
+    "candle",
+    "onnxruntime",
+    "onnxruntime-cuda",
+    "onnxruntime-tensorrt",
+    "tensorrt",
+    "ollama",
+    "openai",
+    "sim",
+];
 
 /// Port that Ollama listens on unless told otherwise.
 pub const OLLAMA_PORT: u16 = 11434;
@@ -88,7 +97,9 @@ impl Lab {
     /// The files of a model in the form that a backend takes.
     fn files_for(&self, entry: &ModelEntry, backend: &str) -> Result<ModelFiles, Missing> {
         let variant = match kind(backend) {
-            "onnxruntime" | "onnxruntime-cuda" | "onnxruntime-tensorrt" => as_onnx(&entry.variant),
+            "onnxruntime" | "onnxruntime-cuda" | "onnxruntime-tensorrt" | "tensorrt" => {
+                as_onnx(&entry.variant)
+            }
             kind if is_remote(kind) => as_gguf(&entry.variant),
             _ => entry.variant.clone(),
         };
@@ -158,6 +169,17 @@ impl Lab {
             .build()
     }
 
+    /// TensorRT, with the engines that were built before.
+    fn tensorrt(&self, id: &str, clock: Arc<dyn Clock>) -> TensorRtBackend {
+        let builder = TensorRtBackend::builder(clock)
+            .id(BackendId::new(id))
+            .cache(EngineCache::at(crate::places::engines()));
+        match crate::places::tensorrt() {
+            Some(folder) => builder.libraries(folder).build(),
+            None => builder.build(),
+        }
+    }
+
     /// The folder of models.
     #[must_use]
     pub fn zoo(&self) -> &Zoo {
@@ -200,7 +222,7 @@ fn as_gguf(variant: &str) -> String {
     }
 }
 
-/// The form of a precision that ONNX Runtime takes: one graph. "F32 from Q4_1" says where the weights come from, and the
+/// The form of a precision that ONNX Runtime and TensorRT take: one graph. "F32 from Q4_1" says where the weights come from, and the
 /// graph is that of the first word.
 fn as_onnx(variant: &str) -> String {
     format!("{} (ONNX)", variant.split(" from ").next().unwrap_or(variant))
@@ -259,6 +281,7 @@ impl Registry for Lab {
             "onnxruntime" => Ok(Arc::new(self.onnxruntime(id, Provider::Cpu, clock))),
             "onnxruntime-cuda" => Ok(Arc::new(self.onnxruntime(id, Provider::Cuda(0), clock))),
             "onnxruntime-tensorrt" => Ok(Arc::new(self.onnxruntime(id, Provider::TensorRt(0), clock))),
+            "tensorrt" => Ok(Arc::new(self.tensorrt(id, clock))),
             "sim" => Ok(Arc::new(simulator(self.block, clock))),
             _ => Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") }),
         }

@@ -56,7 +56,25 @@ struct Lane {
     generated: u32,
     first: Stamp,
     last: Stamp,
+    /// The device's time from the first token to the last.
+    last_by_device: Option<u64>,
     done: bool,
+}
+
+/// Durations that the lanes of a batch have in common.
+struct Told {
+    common: [PhaseTiming; 2],
+    /// Passes since the prefill, by the device's clock, where it keeps time.
+    decode: Option<u64>,
+}
+
+/// A duration by the device's clock where it keeps time, else by the engine's thread.
+fn timing(phase: Phase, device: Option<u64>, engine: u64) -> PhaseTiming {
+    let (nanos, source) = match device {
+        Some(nanos) => (nanos, ClockSource::Device),
+        None => (engine, ClockSource::Engine),
+    };
+    PhaseTiming { phase, nanos, source }
 }
 
 enum Stop {
@@ -97,18 +115,23 @@ impl Run<'_, '_> {
         for lane in 0..lanes.len() {
             self.send(sent, lane, Happened::Sent)?;
         }
+        // Whatever the device did before is no part of this.
+        let _ = self.model.device_nanos();
         let (mut cache, mut logits) = self.prefill(&lanes, width, steps)?;
         let processed = self.now();
         for (index, lane) in lanes.iter().enumerate() {
             let tokens = u32::try_from(lane.prompt.len()).unwrap_or(u32::MAX);
             self.send(processed, index, Happened::PromptProcessed { tokens })?;
         }
-        let common = [(Phase::Queue, queue), (Phase::Prefill, nanos(sent, processed))];
+        let device = self.model.device_nanos();
+        let prefill = timing(Phase::Prefill, device, nanos(sent, processed));
+        let common = [timing(Phase::Queue, None, queue), prefill];
+        let mut told = Told { common, decode: device.map(|_| 0) };
 
         let mut next: Vec<u32> = lanes.iter().map(|l| l.prompt.last().copied().unwrap_or(0)).collect();
         loop {
             for (index, lane) in lanes.iter_mut().enumerate().filter(|(_, lane)| !lane.done) {
-                self.step(index, lane, &mut logits, &mut next, &common)?;
+                self.step(index, lane, &mut logits, &mut next, &told)?;
             }
             if lanes.iter().all(|lane| lane.done) {
                 return Ok(());
@@ -116,6 +139,8 @@ impl Run<'_, '_> {
             self.check_cancelled()?;
             // A lane that is done goes on reading its last token: nobody looks at its logits, and lanes do not meet.
             logits = self.forward(cache.as_mut(), &next, Wanted::Last)?;
+            let passed = self.model.device_nanos();
+            told.decode = told.decode.zip(passed).map(|(sum, nanos)| sum.saturating_add(nanos));
         }
     }
 
@@ -126,49 +151,39 @@ impl Run<'_, '_> {
         lane: &mut Lane,
         logits: &mut Logits,
         next: &mut [u32],
-        common: &[(Phase, u64)],
+        told: &Told,
     ) -> Result<(), Stop> {
         if lane.budget == 0 {
-            return self.finish(index, lane, FinishReason::Length, common);
+            return self.finish(index, lane, FinishReason::Length, told);
         }
         let token = logits.row_mut(index).and_then(|row| lane.sampler.choose(row)).ok_or_else(|| {
             BackendError::failed(self.around.backend, format!("the logits of lane {index} are not numbers"))
         })?;
         if !lane.ignore_eos && self.model.end_of_sequence().contains(&token) {
-            return self.finish(index, lane, FinishReason::Stop, common);
+            return self.finish(index, lane, FinishReason::Stop, told);
         }
         let at = self.now();
         if lane.generated == 0 {
             lane.first = at;
         }
         lane.last = at;
+        lane.last_by_device = told.decode;
         lane.generated += 1;
         lane.sampler.see(token);
         next[index] = token;
         self.send(at, index, Happened::Token(token))?;
         if lane.generated == lane.budget {
-            self.finish(index, lane, FinishReason::Length, common)?;
+            self.finish(index, lane, FinishReason::Length, told)?;
         }
         Ok(())
     }
 
-    fn finish(
-        &self,
-        index: usize,
-        lane: &mut Lane,
-        reason: FinishReason,
-        common: &[(Phase, u64)],
-    ) -> Result<(), Stop> {
+    fn finish(&self, index: usize, lane: &mut Lane, reason: FinishReason, told: &Told) -> Result<(), Stop> {
         lane.done = true;
-        let decode = (lane.generated > 0).then(|| (Phase::Decode, nanos(lane.first, lane.last)));
-        let tokenize = lane.tokenize.map(|nanos| (Phase::Tokenize, nanos));
-        let timings = common
-            .iter()
-            .copied()
-            .chain(tokenize)
-            .chain(decode)
-            .map(|(phase, nanos)| PhaseTiming { phase, nanos, source: ClockSource::Engine })
-            .collect();
+        let decode = (lane.generated > 0)
+            .then(|| timing(Phase::Decode, lane.last_by_device, nanos(lane.first, lane.last)));
+        let tokenize = lane.tokenize.map(|nanos| timing(Phase::Tokenize, None, nanos));
+        let timings = told.common.into_iter().chain(tokenize).chain(decode).collect();
         self.send(self.now(), index, Happened::Finished { reason, generated: lane.generated, timings })
     }
 
@@ -280,6 +295,7 @@ impl Run<'_, '_> {
             generated: 0,
             first: Stamp::default(),
             last: Stamp::default(),
+            last_by_device: None,
             done: false,
         })
     }

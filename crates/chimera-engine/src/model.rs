@@ -14,6 +14,9 @@ pub enum EngineError {
     /// The device has no room for this batch or context: ask for less.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
+    /// The engine does not take such a pass: change the request.
+    #[error("{0}")]
+    Refused(String),
     /// The engine's own error.
     #[error(transparent)]
     Failed(#[from] Box<dyn std::error::Error + Send + Sync + 'static>),
@@ -30,6 +33,7 @@ impl EngineError {
     pub fn into_backend(self, backend: &BackendId) -> BackendError {
         match self {
             Self::OutOfMemory(reason) => BackendError::OutOfMemory { backend: backend.clone(), reason },
+            Self::Refused(reason) => BackendError::InvalidRequest { backend: backend.clone(), reason },
             Self::Failed(source) => BackendError::Failed { backend: backend.clone(), source },
         }
     }
@@ -148,4 +152,10 @@ pub trait LanguageModel: Send {
         tokens: &[u32],
         wanted: Wanted,
     ) -> Result<Logits, EngineError>;
+
+    /// Nanoseconds that forward passes took by the device's own clock since this was last asked. `None` where no device
+    /// keeps time; then the engine's thread does.
+    fn device_nanos(&mut self) -> Option<u64> {
+        None
+    }
 }

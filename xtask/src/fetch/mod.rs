@@ -1,8 +1,10 @@
 //! Programs of others that tests and users may want beside this laboratory: where a present one is found, and how one is
 //! made under `target/fetched`. Nothing here is needed to build or to run the laboratory itself.
 
+pub(crate) mod libclang;
 pub(crate) mod ollama;
 pub(crate) mod onnxruntime;
+pub(crate) mod tensorrt;
 pub(crate) mod wheel;
 
 use anyhow::Result;
@@ -24,6 +26,12 @@ const ITEMS: &[Item] = &[
         name: "onnxruntime",
         about: "the library of ONNX Runtime: that of ORT_DYLIB_PATH, or the one of its wheel, by pip",
         fetch: onnxruntime::fetch,
+    },
+    Item {
+        name: "tensorrt",
+        about: "TensorRT for RTX, and libclang to build with it: those of CHIMERA_TENSORRT_DIR and LIBCLANG_PATH, or \
+                their wheels, by pip",
+        fetch: tensorrt::fetch,
     },
 ];
 
