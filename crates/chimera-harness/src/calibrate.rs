@@ -61,6 +61,7 @@ fn per_event() -> Option<f64> {
         scenario: "none".into(),
         budget: EVENTS,
         batch: 1,
+        concurrency: 1,
         threads: 1,
     });
     let deadline = at.after(std::time::Duration::from_secs(60));
