@@ -19,6 +19,8 @@ use chimera_sim::{Noise, SimBackend, SimModel};
 use chimera_wire::{Endpoint, LagMeter, Proxy, WireError};
 use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
 
+use crate::absent::Absent;
+
 /// Backends of this program. Those behind a wire may have an address behind an `@`.
 pub const BACKENDS: &[&str] = &["candle", "ollama", "openai", "sim"];
 
@@ -222,7 +224,11 @@ impl Registry for Lab {
             }
             "candle" => Ok(Arc::new(CandleBackend::builder(clock).id(BackendId::new(id)).build())),
             "sim" => Ok(Arc::new(simulator(self.block, clock))),
-            _ => Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") }),
+            _ => match Absent::of(id) {
+                // A place that a design keeps for it: it answers to the probe, and to nothing else.
+                Some(absent) => Ok(Arc::new(absent)),
+                None => Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") }),
+            },
         }
     }
 
