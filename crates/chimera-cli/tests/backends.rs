@@ -47,7 +47,18 @@ fn trials(run: &Path) -> Vec<Value> {
 fn both_reports_run_on_the_simulator_and_on_candle_beside_backends_that_are_not_there() {
     for study in ["tr117", "tr118"] {
         let dir = tempfile::tempdir().unwrap();
-        let args = ["--backend", "candle", "--backend", "sim", "--backend", "pytorch", "--model", "tiny-gpt2", "--model", "gpt2-5m"];
+        let args = [
+            "--backend",
+            "candle",
+            "--backend",
+            "sim",
+            "--backend",
+            "pytorch",
+            "--model",
+            "tiny-gpt2",
+            "--model",
+            "gpt2-5m",
+        ];
         // TR117 has no model of that size; one that a design lacks is refused.
         let args = if study == "tr117" { &args[..8] } else { &args[..] };
         let output = run(study, dir.path(), args);
@@ -65,9 +76,13 @@ fn both_reports_run_on_the_simulator_and_on_candle_beside_backends_that_are_not_
         };
         assert_eq!(status("candle"), BTreeSet::from(["completed".to_owned()]), "{study}");
         assert_eq!(status("pytorch"), BTreeSet::from(["skipped".to_owned()]), "{study}");
-        assert!(all.iter().filter(|t| t["factors"]["backend"] == "pytorch").all(|t| t.get("lanes").is_none()));
+        assert!(
+            all.iter().filter(|t| t["factors"]["backend"] == "pytorch").all(|t| t.get("lanes").is_none())
+        );
         assert!(status("sim").contains("completed"), "{study}");
-        for file in ["report.html", "findings.json", "tables/matrix.csv", "tables/obstacles.csv", "tables/gates.csv"] {
+        for file in
+            ["report.html", "findings.json", "tables/matrix.csv", "tables/obstacles.csv", "tables/gates.csv"]
+        {
             assert!(run.join(file).is_file(), "{study}: no {file}");
         }
         // The stages can be repeated, and say the same.
@@ -111,7 +126,12 @@ fn the_prompts_have_the_lengths_that_the_published_ones_had() {
             let session = backend.load(&found.reference, &LoadOptions::default()).await.unwrap();
             for (id, tokens) in expected {
                 let Some(scenario) = design.scenario(id) else { continue };
-                assert_eq!(session.tokenize(&scenario.text).await.unwrap().len(), tokens, "{}: {id}", study.id());
+                assert_eq!(
+                    session.tokenize(&scenario.text).await.unwrap().len(),
+                    tokens,
+                    "{}: {id}",
+                    study.id()
+                );
             }
         };
         futures_executor::block_on(lengths);

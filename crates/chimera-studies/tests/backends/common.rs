@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chimera_core::{
-    Availability, Capabilities, ClockSource, FinishReason, ModelInfo, Parameters, Probe,
-};
+use chimera_core::{Availability, Capabilities, ClockSource, FinishReason, ModelInfo, Parameters, Probe};
 use chimera_records::{
     Agreement, Basis, ChunkScore, Clocks, Counts, Design, Factors, First, FormatVersion, HostRecord, Lane,
     Manifest, ModelRecord, NoiseRecord, Outcome, Overrides, Perplexity, Plan, ProgramRecord, QualityRecord,
@@ -63,7 +61,9 @@ pub(crate) fn parameters(source: &str) -> u64 {
         ("gpt2", 124_439_808),
         ("smollm2-135m", 134_515_008),
     ];
-    all.iter().find(|(name, _)| *name == source).map_or_else(|| panic!("unknown source {source}"), |(_, n)| *n)
+    all.iter()
+        .find(|(name, _)| *name == source)
+        .map_or_else(|| panic!("unknown source {source}"), |(_, n)| *n)
 }
 
 fn prompt_tokens(scenario: &str) -> u32 {
@@ -118,7 +118,9 @@ pub(crate) fn planted(study: &dyn Study, profile: &str, blocks: Option<u32>, tru
             }
             let slow = if firsts.is_empty() { 1.0 } else { 3.0 };
             let lanes = match does {
-                Some(Does::Takes(prefill, step)) => lanes(&factors, tokens, prefill * slow, step, truth.parallel),
+                Some(Does::Takes(prefill, step)) => {
+                    lanes(&factors, tokens, prefill * slow, step, truth.parallel)
+                }
                 _ => Vec::new(),
             };
             trials.push(Trial {
@@ -183,7 +185,9 @@ fn arms(settings: &Settings) -> BTreeSet<(String, String)> {
     let grids = settings.design.grid.iter();
     grids
         .flat_map(|grid| {
-            grid.backend.iter().flat_map(|backend| grid.model.iter().map(|model| (backend.clone(), model.clone())))
+            grid.backend
+                .iter()
+                .flat_map(|backend| grid.model.iter().map(|model| (backend.clone(), model.clone())))
         })
         .collect()
 }
@@ -248,14 +252,21 @@ fn manifest(study: &str, settings: &Settings, plan: &Plan, truth: &Truth<'_>, tr
             Availability::Ready
         };
         let capabilities = Capabilities::default();
-        backends.insert(backend.clone(), Probe { availability, capabilities, version: None, details: Vec::new() });
+        backends.insert(
+            backend.clone(),
+            Probe { availability, capabilities, version: None, details: Vec::new() },
+        );
         let record = models.entry(model.clone()).or_insert_with(|| ModelRecord {
             source: entry.source.clone(),
             variant: entry.variant.clone(),
             family: entry.family.clone(),
             provenance: Some(
-                if entry.family == "gpt2" { "random weights, generator g, seed 1" } else { "converted from x" }
-                    .into(),
+                if entry.family == "gpt2" {
+                    "random weights, generator g, seed 1"
+                } else {
+                    "converted from x"
+                }
+                .into(),
             ),
             ..ModelRecord::default()
         });
@@ -310,15 +321,15 @@ pub(crate) fn table<'a>(findings: &'a Findings, id: &str) -> &'a Table {
 }
 
 pub(crate) fn cell<'a>(table: &'a Table, row: &'a [Cell], column: &str) -> &'a Cell {
-    let place = table.columns.iter().position(|c| c.id == column).unwrap_or_else(|| panic!("no column {column}"));
+    let place =
+        table.columns.iter().position(|c| c.id == column).unwrap_or_else(|| panic!("no column {column}"));
     &row[place]
 }
 
 /// The one row whose columns hold these texts.
 pub(crate) fn row<'a>(table: &'a Table, wanted: &[(&str, &str)]) -> &'a [Cell] {
-    let holds = |row: &&Vec<Cell>| {
-        wanted.iter().all(|(column, text)| *cell(table, row, column) == Cell::from(*text))
-    };
+    let holds =
+        |row: &&Vec<Cell>| wanted.iter().all(|(column, text)| *cell(table, row, column) == Cell::from(*text));
     let found: Vec<&Vec<Cell>> = table.rows.iter().filter(holds).collect();
     let [one] = found.as_slice() else { panic!("{} rows of {} hold {wanted:?}", found.len(), table.id) };
     one

@@ -61,10 +61,17 @@ fn every_estimand_of_a_design_is_one_that_the_analysis_gives() {
         let noise = crate::common::wobble(factors, block);
         // ONNX Runtime falls behind with size, and its lower precisions are faster.
         let size = if factors.model.contains("tiny") { 0.01 } else { 1.0 };
-        let slow = if &*factors.backend == "onnxruntime" && !factors.model.contains("int8") { 2.0 * size } else { 1.0 };
+        let slow = if &*factors.backend == "onnxruntime" && !factors.model.contains("int8") {
+            2.0 * size
+        } else {
+            1.0
+        };
         Does::Takes(1e-3 * f64::from(tokens) * slow * noise, 1e-3 * slow * noise)
     };
-    for (study, elsewhere) in [(STUDIES[0], &["ollama-slower"][..]), (STUDIES[1], &["crossover", "crossover-two-points", "break-even"][..])] {
+    for (study, elsewhere) in [
+        (STUDIES[0], &["ollama-slower"][..]),
+        (STUDIES[1], &["crossover", "crossover-two-points", "break-even"][..]),
+    ] {
         let findings = study.analyse(&planted(study, "default", None, plain(&law))).expect("findings");
         let hypotheses = table(&findings, "hypotheses");
         for row in &hypotheses.rows {

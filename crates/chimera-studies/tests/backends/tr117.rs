@@ -86,7 +86,11 @@ fn without_a_measured_agreement_nobody_is_ranked() {
 fn a_missing_backend_and_a_failing_prompt_are_rows_and_carry_no_latency() {
     let fails = |factors: &Factors, tokens: u32, block: u32| {
         let hit = (&*factors.backend, &*factors.model, &*factors.scenario);
-        if hit == ("onnxruntime", "gpt2-100m", "stress") { Does::Fails("out-of-memory") } else { law(factors, tokens, block) }
+        if hit == ("onnxruntime", "gpt2-100m", "stress") {
+            Does::Fails("out-of-memory")
+        } else {
+            law(factors, tokens, block)
+        }
     };
     let run = planted(&Tr117, "default", None, plain(&fails));
     assert!(!measured(&run, "pytorch", "gpt2-100m"));
@@ -110,7 +114,8 @@ fn a_missing_backend_and_a_failing_prompt_are_rows_and_carry_no_latency() {
     let latency = findings.tables().find(|t| t.id.starts_with("latency-") && t.title.contains("onnxruntime"));
     let latency = latency.expect("its latencies");
     let failing = latency.rows.iter().filter(|row| {
-        cell(latency, row, "model") == &Cell::from("gpt2-100m") && cell(latency, row, "scenario") == &Cell::from("stress")
+        cell(latency, row, "model") == &Cell::from("gpt2-100m")
+            && cell(latency, row, "scenario") == &Cell::from("stress")
     });
     assert_eq!(failing.count(), 0);
 }
