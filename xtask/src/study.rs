@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use crate::build;
 
 /// Reports that are measured on this machine, with the binary of their phase.
-const LIVE: &[(&str, &str)] = &[("tr121", "phase-scaling")];
+const LIVE: &[(&str, &str)] =
+    &[("tr117", "phase-backends"), ("tr118", "phase-backends"), ("tr121", "phase-scaling")];
 
 /// Whether a command is the name of a report, `tr114` or `tr114-v1` for instance.
 pub(crate) fn is_report(command: &str) -> bool {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is the job of this crate")]
 
+pub mod absent;
 pub mod artifacts;
 pub mod audit;
 pub mod bench;

@@ -8,6 +8,7 @@ use chimera_records::{ModelEntry, Settings};
 use chimera_zoo::{FetchEvent, FetchOptions};
 
 use crate::{
+    absent::Absent,
     exit::{FILES, WithExit},
     registry::Lab,
 };
@@ -23,7 +24,7 @@ pub fn models(lab: &Lab, settings: &Settings, offline: bool) -> anyhow::Result<(
         .grid
         .iter()
         .flat_map(|grid| grid.backend.iter().map(move |backend| (grid, backend.as_str())))
-        .filter(|(_, backend)| *backend != "sim")
+        .filter(|(_, backend)| *backend != "sim" && Absent::of(backend).is_none())
         .flat_map(|(grid, backend)| grid.model.iter().map(move |model| (model.as_str(), backend)))
         .collect();
     let mut needed = needed;

@@ -155,9 +155,7 @@ fn start(study: &dyn Study, args: &StudyArgs, lab: &Lab) -> anyhow::Result<Optio
         models: args.model.clone(),
     };
     let settings = design.resolve(&overrides).exit(USAGE)?;
-    if let Some(unknown) =
-        settings.design.grid.iter().flat_map(|grid| &grid.backend).find(|backend| !is_known(backend))
-    {
+    if let Some(unknown) = unknown_backend(&settings, &design, args) {
         return Err(anyhow::anyhow!(
             "there is no backend `{unknown}` here; there are: {}",
             BACKENDS.join(", ")
@@ -183,6 +181,15 @@ fn start(study: &dyn Study, args: &StudyArgs, lab: &Lab) -> anyhow::Result<Optio
         Err(error) => eprintln!("our own error could not be measured: {error:#}"),
     }
     Ok(Some(run))
+}
+
+/// A backend that the user names and this program does not know. Our own designs may name some that a build lacks: those
+/// are rows of the report.
+fn unknown_backend<'a>(settings: &'a Settings, design: &Design, args: &StudyArgs) -> Option<&'a str> {
+    let ours =
+        |name: &String| args.design.is_none() && design.grid.iter().any(|grid| grid.backend.contains(name));
+    let mut named = settings.design.grid.iter().flat_map(|grid| &grid.backend);
+    named.find(|name| !is_known(name) && !ours(name)).map(String::as_str)
 }
 
 /// The backends that the command line asks for; none leaves the design's. A server is measured beside the design's own
@@ -295,7 +302,7 @@ fn print_plan(
     }
     writeln!(
         out,
-        "{:>6} {:>5} {:>5}  {:9} {:8} {:20} {:8} {:>4} {:>5} {:>4}",
+        "{:>6} {:>5} {:>5}  {:9} {:12} {:32} {:8} {:>4} {:>5} {:>4}",
         "trial", "block", "thr", "role", "backend", "model", "prompt", "gen", "batch", "once"
     )?;
     for block in blocks {
@@ -308,7 +315,7 @@ fn print_plan(
             let threads = if block.threads == 0 { "all".to_owned() } else { block.threads.to_string() };
             writeln!(
                 out,
-                "{:>6} {:>5} {:>5}  {role:9} {:8} {:20} {:8} {budget:>4} {:>5} {:>4}",
+                "{:>6} {:>5} {:>5}  {role:9} {:12} {:32} {:8} {budget:>4} {:>5} {:>4}",
                 trial.id,
                 block.index + 1,
                 threads,

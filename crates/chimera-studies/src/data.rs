@@ -42,6 +42,14 @@ pub struct Arm<'a> {
     pub threads: u32,
 }
 
+impl Arm<'_> {
+    /// Kind of its backend: what stands before an address, `ollama` of `ollama@127.0.0.1:11434`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.backend.split_once('@').map_or(self.backend, |(kind, _)| kind)
+    }
+}
+
 impl fmt::Display for Arm<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.threads == 1 { "" } else { "s" };

@@ -2,7 +2,7 @@
 
 use chimera_report::Findings;
 
-use crate::{RunData, StudyError, Tr121};
+use crate::{RunData, StudyError, Tr117, Tr118, Tr121};
 
 /// One technical report.
 pub trait Study: Sync {
@@ -20,7 +20,7 @@ pub trait Study: Sync {
 /// All studies, by id.
 #[must_use]
 pub fn all() -> &'static [&'static dyn Study] {
-    &[&Tr121]
+    &[&Tr117, &Tr118, &Tr121]
 }
 
 /// The study of this id.

@@ -1,8 +1,9 @@
 //! Straight lines, power laws and planes through data, with what it takes to doubt them: leverage, leave-one-out, a
-//! robust twin; breaks in a line, and where two lines cross. Fits carry no opinion; which rival describes the data is for
-//! [`crate::models`], where the fits with an offset are too: their search is over one or two bounded numbers, which a
-//! grid and a golden section settle for good where a general optimiser would depend on its start.
+//! robust twin; breaks in a line, where two lines cross, and where an advantage ends. Fits carry no opinion; which rival
+//! describes the data is for [`crate::models`], where the fits with an offset are too: their search is over one or two
+//! bounded numbers, which a grid and a golden section settle for good where a general optimiser would depend on its start.
 
+mod advantage;
 mod breaks;
 mod crossover;
 mod influence;
@@ -16,6 +17,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+pub use advantage::{
+    Advantage, Crossing, Rung, SpeedBy, Timed, advantage, crossing, crossing_of_drawn_points,
+    crossing_without,
+};
 pub use breaks::{Break, Breaks, Mode, breaks_bootstrap};
 pub use crossover::{
     Aggregator, Crossover, Level, Scale, Scheme, Sensitivity, crossover, crossover_sensitivity,

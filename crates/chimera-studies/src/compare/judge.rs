@@ -134,7 +134,7 @@ pub(crate) const FEWEST: usize = intervals::MIN_BLOCKS;
 const POWER: f64 = 0.8;
 
 /// Estimates and raw p values of one row; families are adjusted by [`decide`].
-pub(super) fn measure(
+pub(crate) fn measure(
     metric: Metric,
     cell: BTreeMap<Factor, String>,
     (a, b): (&PerBlock, &PerBlock),
@@ -238,7 +238,7 @@ pub(super) fn measure(
 }
 
 /// Adjusts both families and calls each row.
-pub(super) fn decide(rows: &mut [Row], alpha: f64) -> Result<(), StatsError> {
+pub(crate) fn decide(rows: &mut [Row], alpha: f64) -> Result<(), StatsError> {
     let adjusted = adjust(rows, |row| row.p)?;
     for (row, p) in rows.iter_mut().zip(adjusted) {
         row.adjusted_p = p;

@@ -23,7 +23,7 @@ pub use findings::findings;
 pub use judge::{Better, Call, Row};
 pub use words::markdown;
 
-pub(crate) use judge::{Detectable, FEWEST, simulations};
+pub(crate) use judge::{Detectable, FEWEST, decide, measure, simulations};
 pub(crate) use words::percent;
 
 use crate::{ALPHA, Index, RunData, StudyError};

@@ -83,7 +83,7 @@ fn starts(index: &Index<'_>, arm: Arm<'_>) -> Result<Table, StudyError> {
 }
 
 /// Kinds of first use, the strongest first: a trial counts under one of them only.
-const KINDS: [(First, &str); 3] =
+pub(crate) const KINDS: [(First, &str); 3] =
     [(First::Process, "process"), (First::Model, "model"), (First::Shape, "shape")];
 
 fn ratios(
@@ -94,23 +94,9 @@ fn ratios(
 ) -> Result<Table, StudyError> {
     let at = || StudyError::at("first-use ratios");
     let design = &index.run().settings.design;
-    // kind -> (model, scenario) -> block -> ratio
-    let mut found: BTreeMap<&str, BTreeMap<(&str, &str), PerBlock>> = BTreeMap::new();
-    for (key, trials) in index.first_uses().filter(|(key, _)| key.arm == arm && key.is_solo()) {
-        if design.model(key.model).is_none_or(|model| model.family != family) {
-            continue;
-        }
-        let steady = steady_prefill(index, key);
-        for (first, kind) in KINDS {
-            let of_kind: Vec<&Trial> =
-                trials.iter().copied().filter(|trial| strongest(trial) == Some(first)).collect();
-            let cold = per_block(&of_kind, |trial| seen(Metric::PrefillEngine, trial));
-            let ratio = both(&cold, &steady, |cold, steady| cold / steady);
-            if !ratio.is_empty() {
-                found.entry(kind).or_default().entry((key.model, key.scenario)).or_default().extend(ratio);
-            }
-        }
-    }
+    let found = first_uses(index, |key| {
+        key.arm == arm && design.model(key.model).is_some_and(|model| model.family == family)
+    });
     let mut table = Table::new("first-use", "First use over steady state: prefill")
         .caption(
             "Ratio of prefill times within a block. Median and extremes over all first uses of that kind (models, prompts \
@@ -154,11 +140,29 @@ fn ratios(
     Ok(table)
 }
 
+/// First-use ratios of prefill: kind, then model and prompt, then block.
+type FirstUses<'a> = BTreeMap<&'static str, BTreeMap<(&'a str, &'a str), PerBlock>>;
+
+/// First-use ratios of the cells with one request of one lane that `keep` accepts.
+pub(crate) fn first_uses<'a>(index: &Index<'a>, keep: impl Fn(&CellKey<'_>) -> bool) -> FirstUses<'a> {
+    let mut found = FirstUses::new();
+    for (key, trials) in index.first_uses().filter(|(key, _)| key.is_solo() && keep(key)) {
+        let steady = steady_prefill(index, key);
+        for (first, kind) in KINDS {
+            let of_kind: Vec<&Trial> =
+                trials.iter().copied().filter(|trial| strongest(trial) == Some(first)).collect();
+            let cold = per_block(&of_kind, |trial| seen(Metric::PrefillEngine, trial));
+            let ratio = both(&cold, &steady, |cold, steady| cold / steady);
+            if !ratio.is_empty() {
+                found.entry(kind).or_default().entry((key.model, key.scenario)).or_default().extend(ratio);
+            }
+        }
+    }
+    found
+}
+
 /// The published figures mix all kinds: median and maximum over cells, per block.
-fn all_kinds(
-    found: &BTreeMap<&str, BTreeMap<(&str, &str), PerBlock>>,
-    estimands: &mut Estimands,
-) -> Result<(), chimera_stats::StatsError> {
+fn all_kinds(found: &FirstUses<'_>, estimands: &mut Estimands) -> Result<(), chimera_stats::StatsError> {
     let mut by_block: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for (block, ratio) in found.values().flat_map(BTreeMap::values).flatten() {
         by_block.entry(*block).or_default().push(*ratio);

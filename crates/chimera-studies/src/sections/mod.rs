@@ -3,15 +3,25 @@
 
 pub mod architecture;
 pub mod beside;
+pub mod building;
 pub mod capacity;
 pub mod claims;
 pub mod cold;
+pub mod concurrency;
 pub mod context;
+pub mod crossing;
+pub mod duel;
+pub mod firsts;
 pub mod fraction;
+pub mod gates;
 pub mod growth;
 pub mod latency;
+pub mod matrix;
+pub mod pareto;
 pub mod regime;
+pub mod standing;
 pub mod threats;
+pub mod uncached;
 
 use chimera_report::Cell;
 use chimera_stats::{Estimate, Sample, StatsError, intervals};

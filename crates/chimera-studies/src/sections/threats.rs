@@ -24,11 +24,7 @@ pub fn section(
     scalings: &[Scaling<'_>],
     without_noise: &[Scaling<'_>],
 ) -> Result<Section, StudyError> {
-    let mut section = Section::new("threats", "Threats to validity");
-    for warning in warnings(index).into_iter().chain(shape_of_blocks(index)?) {
-        section = section.note(NoteKind::Warning, warning);
-    }
-    section = section.list(general.iter().copied());
+    let section = plain(index, general)?;
     let mut table = Table::new("sensitivity", "The exponents without flagged trials")
         .caption(format!(
             "{} of {} steady trials are flagged for pressure or steal above the design's limit. The report keeps them; here \
@@ -51,6 +47,18 @@ pub fn section(
         ]);
     }
     Ok(section.table(table))
+}
+
+/// The same without exponents: the warnings of this run and the general threats.
+///
+/// # Errors
+/// A statistic that refused its input.
+pub fn plain(index: &Index<'_>, general: &[&str]) -> Result<Section, StudyError> {
+    let mut section = Section::new("threats", "Threats to validity");
+    for warning in warnings(index).into_iter().chain(shape_of_blocks(index)?) {
+        section = section.note(NoteKind::Warning, warning);
+    }
+    Ok(section.list(general.iter().copied()))
 }
 
 fn warnings(index: &Index<'_>) -> Vec<String> {

@@ -4,7 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use chimera_stats::{Estimate, Interval, pcg64::Pcg64, regression};
+use chimera_stats::{
+    Estimate, Interval,
+    pcg64::Pcg64,
+    random::Resampling,
+    regression::{self, SpeedBy, Timed},
+};
+
+pub(super) use chimera_stats::regression::crossing as fit;
 
 use super::{
     data::{BASELINE, CPU, Data, Record, Run},
@@ -80,35 +87,30 @@ impl Aggregate {
         }
     }
 
+    /// How speeds are made, and from which repetition on.
+    fn how(self) -> (SpeedBy, u32) {
+        match self {
+            Self::MeanRate => (SpeedBy::MeanRate, 0),
+            Self::MeanRateWithoutFirst => (SpeedBy::MeanRate, 1),
+            Self::MeanLatency => (SpeedBy::MeanLatency, 0),
+            Self::MeanLatencyWithoutFirst => (SpeedBy::MeanLatency, 1),
+            Self::MedianLatency => (SpeedBy::MedianLatency, 0),
+            Self::GeometricOfMedians => (SpeedBy::GeometricOfMedians, 0),
+            Self::GeometricOfMeans => (SpeedBy::GeometricOfMeans, 0),
+            Self::GeometricOfMeansWithoutFirst => (SpeedBy::GeometricOfMeans, 1),
+            Self::GeometricOfMeanRates => (SpeedBy::GeometricOfMeanRates, 0),
+        }
+    }
+
     /// Speed of a backend in a run.
     fn speed(self, run: &Run, backend: &str) -> Option<f64> {
-        let all = || run.ok(backend);
-        let later = || run.ok(backend).filter(|r| r.rep > 0);
-        // Geometric mean over scenarios.
-        let geometric = |groups: BTreeMap<&str, Vec<f64>>, of: fn(&[f64]) -> f64| {
-            let logs: Vec<f64> = groups.values().map(|values| of(values).ln()).collect();
-            (!logs.is_empty()).then(|| plain_mean(&logs).exp())
-        };
-        let slow = |ms: f64| 1.0 / ms;
-        match self {
-            Self::MeanRate => overall(all(), Record::rate),
-            Self::MeanRateWithoutFirst => overall(later(), Record::rate),
-            Self::MeanLatency => overall(all(), Record::latency).map(|ms| 1.0 / ms),
-            Self::MeanLatencyWithoutFirst => overall(later(), Record::latency).map(|ms| 1.0 / ms),
-            Self::MedianLatency => {
-                let pool: Vec<f64> = all().map(Record::latency).collect();
-                median(&pool).map(|median| 1.0 / median)
-            }
-            Self::GeometricOfMedians => {
-                geometric(by_scenario(all(), Record::latency), |values| median(values).unwrap_or(f64::NAN))
-                    .map(slow)
-            }
-            Self::GeometricOfMeans => geometric(by_scenario(all(), Record::latency), plain_mean).map(slow),
-            Self::GeometricOfMeanRates => geometric(by_scenario(all(), Record::rate), plain_mean),
-            Self::GeometricOfMeansWithoutFirst => {
-                geometric(by_scenario(later(), Record::latency), plain_mean).map(slow)
-            }
+        let (by, from) = self.how();
+        let mut scenarios: BTreeMap<&str, Vec<Timed>> = BTreeMap::new();
+        for record in run.ok(backend).filter(|record| record.rep >= from) {
+            let timed = Timed { latency: record.latency(), rate: record.rate() };
+            scenarios.entry(&record.scenario).or_default().push(timed);
         }
+        by.of(&scenarios.into_values().collect::<Vec<_>>())
     }
 
     /// Speed of ONNX Runtime on the CPU over that of PyTorch.
@@ -120,40 +122,10 @@ impl Aggregate {
 /// Points (parameters, advantage) by size.
 pub(super) type Points = Vec<(f64, f64)>;
 
-/// A fitted power law: exponent, logarithm of the prefactor, crossing.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fit {
-    pub(super) exponent: f64,
-    pub(super) intercept: f64,
-    pub(super) at: f64,
-}
-
-/// Least squares on logarithms; none for points that share one size.
-pub(super) fn fit(points: &[(f64, f64)]) -> Option<Fit> {
-    let x: Vec<f64> = points.iter().map(|p| p.0.ln()).collect();
-    let y: Vec<f64> = points.iter().map(|p| p.1.ln()).collect();
-    let (mx, my) = (plain_mean(&x), plain_mean(&y));
-    let sxx: f64 = x.iter().map(|v| (v - mx).powi(2)).sum();
-    let sxy: f64 = x.iter().zip(&y).map(|(x, y)| (x - mx) * (y - my)).sum();
-    let exponent = sxy / sxx;
-    let intercept = my - exponent * mx;
-    let at = (-intercept / exponent).exp();
-    (sxx > 0.0 && at.is_finite()).then_some(Fit { exponent, intercept, at })
-}
-
 /// The published interval: models drawn with replacement by numpy's generator, limits read off the sorted crossings.
 pub(super) fn case_bootstrap(points: &[(f64, f64)]) -> Option<Interval> {
-    let mut draws = Pcg64::new(SEED);
-    let mut found: Vec<f64> = Vec::new();
-    for _ in 0..RESAMPLES {
-        let drawn: Points =
-            points.iter().map(|_| points[draws.below(points.len() as u32) as usize]).collect();
-        found.extend(fit(&drawn).map(|fit| fit.at));
-    }
-    found.sort_by(f64::total_cmp);
-    let n = found.len() as f64;
-    let [low, high] = [(0.025 * n) as usize, ((0.975 * n) as usize).saturating_sub(1)];
-    Some(Interval { low: *found.get(low)?, high: *found.get(high)?, level: LEVEL })
+    // Fewer than three points have no interval: that is the only refusal there can be.
+    regression::crossing_of_drawn_points(points, Resampling::numpy(RESAMPLES, SEED), LEVEL).ok().flatten()
 }
 
 /// Points of the published fit under an aggregate.
@@ -341,11 +313,11 @@ pub(super) fn put(values: &mut Values, data: &Data) -> Result<(Option<f64>, Vec<
     without_each(values, &points);
     let table: Vec<Point> = fitted
         .iter()
-        .enumerate()
-        .map(|(index, run)| Point {
+        .zip(regression::crossing_without(&points))
+        .map(|(run, without)| Point {
             model: run.model.clone(),
             parameters: run.parameters,
-            without: fit(&[&points[..index], &points[index + 1..]].concat()).map(|fit| fit.at),
+            without: without.map(|fit| fit.at),
         })
         .collect();
     choices(values, data, law.at);
@@ -382,9 +354,8 @@ fn most(values: &[f64]) -> f64 {
 
 /// The published fit without each model.
 fn without_each(values: &mut Values, points: &Points) {
-    let all: Vec<f64> = (0..points.len())
-        .filter_map(|index| Some(fit(&[&points[..index], &points[index + 1..]].concat())?.at))
-        .collect();
+    let all: Vec<f64> =
+        regression::crossing_without(points).into_iter().flatten().map(|fit| fit.at).collect();
     values.put("crossover.leave_one_out.low", MILLIONS, least(&all) / 1e6);
     values.put("crossover.leave_one_out.high", MILLIONS, most(&all) / 1e6);
     match estimate(&points[1..].to_vec()) {
