@@ -323,6 +323,28 @@ gen = [8, 64, 128]
     }
 
     #[test]
+    fn requests_at_once_are_shapes_and_cells_of_their_own() {
+        let alone = settings(2, "[0]");
+        let mut pairs = alone.clone();
+        pairs.design.grid[0].concurrency = vec![1, 2];
+        let (a, b) = (Plan::new(&alone).unwrap(), Plan::new(&pairs).unwrap());
+        assert_ne!(a.digest, b.digest);
+        assert_eq!((a.cells.len(), b.cells.len()), (8, 12), "the first grid has four cells");
+        let firsts = |plan: &Plan| {
+            plan.blocks[0].trials.iter().filter(|trial| trial.role == TrialRole::FirstUse).count()
+        };
+        assert_eq!((firsts(&a), firsts(&b)), (4, 8));
+        for trial in &b.blocks[0].trials {
+            let factors = b.factors(trial, 1).unwrap();
+            assert_eq!(factors.concurrency, b.cell(trial).unwrap().concurrency);
+            // A record of one request looks as it did before there was this factor.
+            let json = serde_json::to_string(&factors).unwrap();
+            assert_eq!(json.contains("concurrency"), factors.concurrency == 2, "{json}");
+            assert_eq!(serde_json::from_str::<Factors>(&json).unwrap(), factors);
+        }
+    }
+
+    #[test]
     fn shards_partition_the_blocks() {
         let plan = Plan::new(&settings(5, "[0]")).unwrap();
         let mut seen = Vec::new();

@@ -46,7 +46,7 @@ pub struct Agreement {
     pub scenario: String,
     /// What was compared.
     pub basis: Basis,
-    /// Positions compared; of texts, the tokens of the reference's answer where their number is known, else its characters.
+    /// Positions compared; of texts, the characters of the reference's answer.
     pub positions: u32,
     /// Share of positions at which both hold the same token for the most likely. Of texts, the share of the reference's
     /// answer before the first difference.

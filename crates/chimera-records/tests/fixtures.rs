@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chimera_records::{FormatVersion, Metric, RunDir, RunError, RunStatus, Tally, TrialRole};
+use chimera_records::{FormatVersion, Metric, QualityRecord, RunDir, RunError, RunStatus, Tally, TrialRole};
 
 fn fixture(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/runs").join(version)
@@ -55,6 +55,9 @@ fn version_1_reads_in_full() {
 
     let read = run.read_trials().unwrap();
     assert_eq!(read.damage, None);
+    // Before there were requests at once, every trial was of one; before there were checks, nothing was asked.
+    assert!(read.trials.iter().all(|trial| trial.factors.concurrency == 1));
+    assert_eq!(run.read_quality().unwrap(), Default::default());
     let tally = Tally::of(&read.trials);
     assert_eq!(tally.counts(manifest.counts.planned), manifest.counts);
     let mut words = BTreeMap::new();
@@ -118,4 +121,24 @@ fn a_newer_minor_is_read_with_its_unknown_keys() {
     let run = RunDir::open(dir.path()).unwrap();
     let plain = RunDir::open(&fixture("v1")).unwrap();
     assert_eq!(run.read_trials().unwrap(), plain.read_trials().unwrap());
+}
+
+#[test]
+fn answers_of_the_quality_stage_read_in_full_and_are_written_as_they_were() {
+    let text = fs::read_to_string(fixture("quality-v1.jsonl")).unwrap();
+    let dir = changed("v1", "design.toml", "", "");
+    fs::write(dir.path().join("quality.jsonl"), &text).unwrap();
+    let run = RunDir::open(dir.path()).unwrap();
+    let read = run.read_quality().unwrap();
+    assert_eq!((read.records.len(), read.damage), (8, None));
+    for (line, record) in text.lines().zip(&read.records) {
+        assert_eq!(serde_json::to_string(record).unwrap(), line);
+    }
+    let perplexity = read.records.iter().find_map(|record| match record {
+        QualityRecord::Perplexity(of) => of.value(),
+        _ => None,
+    });
+    assert!((perplexity.unwrap() - (825.5_f64 / 254.0).exp()).abs() < 1e-12);
+    let measured = read.records.iter().filter(|record| record.is_measured()).count();
+    assert_eq!(measured, 6);
 }

@@ -10,7 +10,8 @@ use std::{
 
 use chimera_core::{ClockSource, FinishReason};
 use chimera_records::{
-    Factors, Lane, NewRun, Outcome, Overrides, RunDir, RunError, RunStatus, TokenStamps, Trial, TrialRole,
+    Build, ChunkScore, Factors, Lane, NewRun, NotMeasured, Outcome, Overrides, Perplexity, QualityCheck,
+    QualityRecord, RunDir, RunError, RunStatus, TokenStamps, Trial, TrialRole, merge,
 };
 
 const DESIGN: &str = r#"
@@ -348,4 +349,92 @@ fn a_hundred_thousand_trials_are_read_fast_and_light() {
     assert!(grown < 250, "{grown} MiB for 100,000 trials");
     // Three times the goal of the bench: this build is not the optimised one and the machine may be busy.
     assert!(best < Duration::from_millis(1_500), "{best:?} for 100,000 trials");
+}
+
+fn build(model: &str, what: &str, seconds: f64) -> QualityRecord {
+    QualityRecord::Build(Build {
+        backend: "sim".into(),
+        model: model.into(),
+        what: what.into(),
+        seconds,
+        bytes: None,
+        cached: false,
+    })
+}
+
+fn gap(model: &str) -> QualityRecord {
+    QualityRecord::NotMeasured(NotMeasured {
+        backend: "sim".into(),
+        model: model.into(),
+        what: QualityCheck::Perplexity,
+        scenario: None,
+        code: "timeout".into(),
+        reason: "not done after 5 s".into(),
+    })
+}
+
+#[test]
+fn the_first_answer_counts_and_a_cut_off_one_is_reported_then_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = new(dir.path());
+    assert_eq!(run.read_quality().unwrap().records, []);
+    assert!(run.repair().unwrap().is_empty(), "a run without answers has nothing to mend");
+    let mut writer = run.quality_writer().unwrap();
+    assert!(matches!(run.quality_writer(), Err(RunError::Busy { .. })), "one writer at a time");
+    for record in [build("a", "session", 1.0), build("a", "session", 2.0), gap("a")] {
+        writer.append(&record).unwrap();
+    }
+    writer.sync().unwrap();
+    drop(writer);
+    let path = run.path().join("quality.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    let read = run.read_quality().unwrap();
+    assert_eq!(read.records, [build("a", "session", 1.0)]);
+    assert_eq!(read.damage.unwrap().line, 3);
+    assert!(matches!(run.quality_writer(), Err(RunError::Unrepaired { .. })));
+    let mended = run.repair().unwrap();
+    assert!(mended[0].starts_with("quality.jsonl: "), "{mended:?}");
+    run.quality_writer().unwrap().append(&gap("a")).unwrap();
+    assert_eq!(run.read_quality().unwrap().records, [build("a", "session", 1.0), gap("a")]);
+    fs::write(&path, format!("nonsense\n{whole}")).unwrap();
+    assert!(matches!(run.read_quality(), Err(RunError::Corrupt { line: 1, .. })));
+}
+
+#[test]
+fn a_merge_prefers_figures_to_gaps_and_names_figures_that_differ() {
+    let dir = tempfile::tempdir().unwrap();
+    let perplexity = |nll: f64, seconds: f64| {
+        QualityRecord::Perplexity(Perplexity {
+            backend: "sim".into(),
+            model: "a".into(),
+            text: "t".into(),
+            text_sha256: "0".into(),
+            chunk: 2,
+            stride: 2,
+            tokens_digest: "0".into(),
+            chunks: vec![ChunkScore { tokens: 1, nll }],
+            seconds,
+        })
+    };
+    let part = |records: &[QualityRecord]| {
+        let run = new(dir.path());
+        let mut writer = run.quality_writer().unwrap();
+        records.iter().for_each(|record| writer.append(record).unwrap());
+        run.path().to_owned()
+    };
+    let gaps = part(&[build("a", "session", 1.0), gap("a")]);
+    let figures = part(&[build("a", "session", 9.0), perplexity(1.5, 1.0)]);
+    let same = part(&[perplexity(1.5, 7.0)]);
+    let other = part(&[perplexity(1.25, 1.0)]);
+    let merged = merge(&[gaps, figures.clone(), same], &dir.path().join("merged")).unwrap();
+    let read = merged.read_quality().unwrap().records;
+    assert_eq!(read, [build("a", "session", 1.0), perplexity(1.5, 1.0)]);
+    assert_eq!(merged.manifest().repairs, Vec::<String>::new(), "times differ from host to host");
+    let merged = merge(&[figures, other], &dir.path().join("other")).unwrap();
+    let repairs = &merged.manifest().repairs;
+    assert!(
+        repairs.iter().any(|note| note.starts_with("Perplexity") && note.contains("differs")),
+        "{repairs:?}"
+    );
 }

@@ -101,3 +101,60 @@ fn unknown_names_on_the_command_line_list_what_there_is() {
     let model = Overrides { models: vec!["zz".into()], ..Overrides::default() };
     assert!(design.resolve(&model).unwrap_err().to_string().contains("it has: a, b"));
 }
+
+const QUALITY: &str = r#"
+[quality]
+reference = "sim"
+reference_variant = "f32"
+scenarios = ["s"]
+min_top1 = 0.99
+max_kl = 1e-4
+text = "t.txt"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+chunk = 64
+chunks = 20
+[quality.thresholds]
+F32 = 0.001
+INT8 = 0.02
+Q8 = 0.02
+Q8_0 = 0.03
+"#;
+
+#[test]
+fn a_quality_table_is_read_judged_and_narrowed() {
+    let text = format!("{SMALL}chunks = 2\n{QUALITY}");
+    let design = Design::parse(&text).unwrap();
+    let quality = design.quality.as_ref().unwrap();
+    assert_eq!((quality.positions, quality.continuation, quality.prompt_tokens()), (128, 32, 96));
+    assert_eq!(quality.threshold("int8 static (min-max)"), Some(0.02));
+    assert_eq!(quality.threshold("Q8_0 from Q4_1"), Some(0.03), "the longest name that fits counts");
+    assert_eq!(quality.threshold("Q4_0"), None, "what the design does not name has no threshold");
+    let entry = design.model("b").unwrap();
+    assert_eq!(quality.reference_of(&design, entry).map(|m| m.id.as_str()), Some("b"));
+    let smoke = Overrides { profile: Some("smoke".into()), ..Overrides::default() };
+    let settings = design.resolve(&smoke).unwrap();
+    assert_eq!(settings.design.quality.unwrap().chunks, 2);
+    let cases = [
+        ("scenarios = [\"s\"]", "scenarios = [\"x\"]", "names the scenario `x`"),
+        (
+            "reference_variant = \"f32\"",
+            "reference_variant = \"F64\"",
+            "no model of the design has the variant",
+        ),
+        ("min_top1 = 0.99", "min_top1 = 1.5", "quality.min_top1 is 1.5"),
+        ("max_kl = 1e-4", "max_kl = 0.0", "quality.max_kl is 0"),
+        ("chunk = 64", "chunk = 1", "predicts nothing"),
+        ("chunks = 20", "chunks = 0", "quality.chunks is 0"),
+        ("chunk = 64", "chunk = 64\npositions = 32", "no prompt is left"),
+        ("INT8 = 0.02", "INT8 = -0.02", "quality.thresholds.INT8"),
+        ("sha256 = \"00", "sha256 = \"0g", "hexadecimal"),
+        ("chunk = 64", "chunk = 64\nstride = 64", "stride"),
+    ];
+    for (from, to, expected) in cases {
+        let text = text.replacen(from, to, 1);
+        let error = Design::parse(&text).expect_err(expected).to_string();
+        assert!(error.contains(expected), "`{error}` should say `{expected}`");
+    }
+    let alone = Design::parse(&format!("{SMALL}chunks = 2\n")).unwrap_err().to_string();
+    assert!(alone.contains("no [quality] table"), "{alone}");
+}
