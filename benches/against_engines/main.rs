@@ -20,23 +20,23 @@ use std::collections::BTreeMap;
 use arm::{Figures, Setting};
 
 /// One way to run a model.
-pub struct Arm {
+pub(crate) struct Arm {
     /// As tables have it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The name by which the process of one block is told.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
     /// Why it cannot run here.
-    pub missing: Option<String>,
+    pub(crate) missing: Option<String>,
 }
 
 /// An engine and its arms, ours first.
-pub struct Engine {
-    pub name: &'static str,
+pub(crate) struct Engine {
+    pub(crate) name: &'static str,
     /// What the arms run, made or found.
-    pub prepare: fn(model: &str) -> Result<Setting, String>,
-    pub arms: fn() -> Vec<Arm>,
+    pub(crate) prepare: fn(model: &str) -> Result<Setting, String>,
+    pub(crate) arms: fn() -> Vec<Arm>,
     /// Runs one arm once, in this process.
-    pub run: fn(key: &str, setting: &Setting) -> Figures,
+    pub(crate) run: fn(key: &str, setting: &Setting) -> Figures,
 }
 
 const ENGINES: &[Engine] = &[onnxruntime::ENGINE];

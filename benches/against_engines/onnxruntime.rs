@@ -42,7 +42,9 @@ fn library() -> Option<PathBuf> {
 
 fn prepare(model: &str) -> Result<Setting, String> {
     library().ok_or(format!("{LIBRARY} names no library; `cargo xtask bench-engines` fetches it"))?;
-    let zoo = Zoo::open(chimera_cli::places::zoo()).map_err(|error| error.to_string())?;
+    let folder = std::env::var_os("CHIMERA_ZOO")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/zoo"), PathBuf::from);
+    let zoo = Zoo::open(folder).map_err(|error| error.to_string())?;
     let files = zoo.ensure(model, Variant::F32Onnx).map_err(|error| error.to_string())?;
     let threads = chimera_onnxruntime::threads();
     let clock = SystemClock::new();

@@ -23,7 +23,7 @@ macro_rules! conformance_suite {
     };
     (backend: $backend:expr, fixture: $fixture:expr, block_on: $block_on:path, missing: $missing:expr $(,)?) => {
         fn __conformance_missing() -> ::std::option::Option<::std::string::String> {
-            ($missing)()
+            $crate::support::missing($missing)
         }
         fn __conformance_subject(
             form: fn(&$crate::Fixture) -> ::std::sync::Arc<dyn ::chimera_core::InferenceBackend>,

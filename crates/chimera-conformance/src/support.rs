@@ -9,6 +9,11 @@ use chimera_core::{
 
 use crate::{Fixture, SCENARIOS};
 
+/// Why nothing can be run here, if nothing can.
+pub fn missing(reason: impl FnOnce() -> Option<String>) -> Option<String> {
+    reason()
+}
+
 /// Lets the compiler know what a fixture's closure takes.
 pub fn make<B: InferenceBackend>(make: impl FnOnce(&Fixture) -> B, fixture: &Fixture) -> B {
     make(fixture)

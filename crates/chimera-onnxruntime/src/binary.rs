@@ -78,17 +78,18 @@ fn elf(file: &mut File, head: &[u8], length: u64) -> Result<(), String> {
     for index in 0..count {
         file.seek(SeekFrom::Start(start + index * size)).map_err(|error| error.to_string())?;
         file.read_exact(&mut header).map_err(|error| error.to_string())?;
-        if u32::from_le_bytes([header[0], header[1], header[2], header[3]]) == LOAD {
-            if let Some(why) = truncated(long(&header, 8).checked_add(long(&header, 32))) {
-                return Err(why);
-            }
+        let kind = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+        if kind == LOAD
+            && let Some(why) = truncated(long(&header, 8).checked_add(long(&header, 32)))
+        {
+            return Err(why);
         }
     }
     Ok(())
 }
 
 fn long(bytes: &[u8], at: usize) -> u64 {
-    bytes[at..at + 8].iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+    bytes[at..at + 8].iter().rev().fold(0, |sum, &byte| (sum << 8) | u64::from(byte))
 }
 
 fn shown(end: Option<u64>) -> String {

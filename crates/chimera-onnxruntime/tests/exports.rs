@@ -1,5 +1,6 @@
 //! Graphs of other people: without the inputs that only newer exports have, with narrower integers, in folders of their
 //! own layout; and files that are damaged or lie, each with an error that says what is wrong.
+#![expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
 
 mod common;
 

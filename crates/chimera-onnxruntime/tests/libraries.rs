@@ -1,4 +1,5 @@
 //! Files that are no usable library: probing says what each is, and neither panics nor ends the process.
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The same weights in Candle and in ONNX Runtime: logits within a stated bound, greedy tokens the same; batches, chunks
 //! and sessions of fixed shape against the plain way.
+#![expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
 
 mod common;
 
