@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chimera-sim", &["chimera-core"]),
     ("chimera-engine", &["chimera-core"]),
     ("chimera-candle", &["chimera-core", "chimera-engine"]),
+    ("chimera-llamacpp", &["chimera-core", "chimera-engine"]),
     ("chimera-onnxruntime", &["chimera-core", "chimera-engine", "chimera-onnx"]),
     ("chimera-onnx", &[]),
     ("chimera-zoo", &["chimera-onnx"]),
@@ -43,8 +44,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that run models. Each has a conformance suite, and only `chimera-cli` names them.
-const ADAPTERS: &[&str] =
-    &["chimera-sim", "chimera-candle", "chimera-onnxruntime", "chimera-ollama", "chimera-openai"];
+const ADAPTERS: &[&str] = &[
+    "chimera-sim",
+    "chimera-candle",
+    "chimera-llamacpp",
+    "chimera-onnxruntime",
+    "chimera-ollama",
+    "chimera-openai",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()

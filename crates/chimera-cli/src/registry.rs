@@ -12,6 +12,7 @@ use std::{
 use chimera_candle::CandleBackend;
 use chimera_core::{BackendId, Clock, InferenceBackend};
 use chimera_harness::{FoundModel, Missing, Registry, RegistryError};
+use chimera_llamacpp::LlamaCppBackend;
 use chimera_ollama::OllamaBackend;
 use chimera_onnxruntime::{OnnxRuntimeBackend, Provider};
 use chimera_openai::OpenAiBackend;
@@ -21,8 +22,16 @@ use chimera_wire::{Endpoint, LagMeter, Proxy, WireError};
 use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
 
 /// Backends of this program. Those behind a wire may have an address behind an `@`.
-pub const BACKENDS: &[&str] =
-    &["candle", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "ollama", "openai", "sim"];
+pub const BACKENDS: &[&str] = &[
+    "candle",
+    "llamacpp",
+    "onnxruntime",
+    "onnxruntime-cuda",
+    "onnxruntime-tensorrt",
+    "ollama",
+    "openai",
+    "sim",
+];
 
 /// Port that Ollama listens on unless told otherwise.
 pub const OLLAMA_PORT: u16 = 11434;
@@ -78,7 +87,7 @@ impl Lab {
     fn files_for(&self, entry: &ModelEntry, backend: &str) -> Result<ModelFiles, Missing> {
         let variant = match kind(backend) {
             "onnxruntime" | "onnxruntime-cuda" | "onnxruntime-tensorrt" => as_onnx(&entry.variant),
-            kind if is_remote(kind) => as_gguf(&entry.variant),
+            kind if is_remote(kind) || kind == "llamacpp" => as_gguf(&entry.variant),
             _ => entry.variant.clone(),
         };
         self.files(&entry.source, &variant)
@@ -181,7 +190,7 @@ impl Lab {
     }
 }
 
-/// The form of a precision that servers take: one GGUF file. The weights are the same.
+/// The form of a precision that servers and llama.cpp take: one GGUF file. The weights are the same.
 fn as_gguf(variant: &str) -> String {
     match variant {
         "F32" | "F16" => format!("{variant} (GGUF)"),
@@ -245,6 +254,7 @@ impl Registry for Lab {
                 Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") })
             }
             "candle" => Ok(Arc::new(CandleBackend::builder(clock).id(BackendId::new(id)).build())),
+            "llamacpp" => Ok(Arc::new(LlamaCppBackend::builder(clock).id(BackendId::new(id)).build())),
             "onnxruntime" => Ok(Arc::new(self.onnxruntime(id, Provider::Cpu, clock))),
             "onnxruntime-cuda" => Ok(Arc::new(self.onnxruntime(id, Provider::Cuda(0), clock))),
             "onnxruntime-tensorrt" => Ok(Arc::new(self.onnxruntime(id, Provider::TensorRt(0), clock))),
