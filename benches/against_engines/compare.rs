@@ -29,18 +29,24 @@ pub(crate) fn print(arms: &[Arm], seen: &BTreeMap<&str, Vec<Figures>>, setting: 
         };
         let decode = rate(setting.decode, |f| f.decode_s);
         let share = decode * setting.bytes_per_token as f64 / bandwidth;
-        let same = figures.iter().all(|f| f.tokens == seen[ours.key][0].tokens);
+        let same = match &figures[0].tokens {
+            // It does not tell what it said.
+            tokens if tokens.is_empty() => "–",
+            _ if figures.iter().all(|f| f.tokens == seen[ours.key][0].tokens) => "yes",
+            _ => "no",
+        };
         println!(
             "| {} | {:.1} | {decode:.1} | {:.0} % | {} |",
             arm.name,
             rate(setting.prompt, |f| f.prefill_s),
             share * 100.0,
-            if same { "yes" } else { "no" }
+            same
         );
     }
     println!("\nmedians of blocks; time of ours over time of the other, 95 % interval over blocks:\n");
     println!("| other | phase | ratio | 95 % | within {:.0} % |", MARGIN * 100.0);
     println!("|:------|:------|------:|:-----|:-----------|");
+    let mut rates = Vec::new();
     for arm in &arms[1..] {
         for (phase, seconds) in
             [("prefill", (|f| f.prefill_s) as fn(&Figures) -> f64), ("decode", |f| f.decode_s)]
@@ -61,6 +67,14 @@ pub(crate) fn print(arms: &[Arm], seen: &BTreeMap<&str, Vec<Figures>>, setting: 
                 _ => "inconclusive",
             };
             println!("| {} | {phase} | {:.3} | {interval} | {verdict} |", arm.name, estimate.point);
+            if let (Some(i), "decode") = (estimate.interval, phase) {
+                let (low, high) = (1.0 / i.high, 1.0 / i.low);
+                rates.push(format!("{}: {:.3}, 95 % {low:.3} to {high:.3}", arm.name, 1.0 / estimate.point));
+            }
         }
+    }
+    println!("\ndecode rate of ours over that of the other:");
+    for rate in rates {
+        println!("- {rate}");
     }
 }

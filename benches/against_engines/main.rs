@@ -12,6 +12,8 @@
 
 mod arm;
 mod compare;
+#[cfg(feature = "llamacpp")]
+mod llamacpp;
 mod memory;
 mod onnxruntime;
 
@@ -39,7 +41,11 @@ pub(crate) struct Engine {
     pub(crate) run: fn(key: &str, setting: &Setting) -> Figures,
 }
 
-const ENGINES: &[Engine] = &[onnxruntime::ENGINE];
+const ENGINES: &[Engine] = &[
+    onnxruntime::ENGINE,
+    #[cfg(feature = "llamacpp")]
+    llamacpp::ENGINE,
+];
 
 /// Blocks of one run.
 const BLOCKS: usize = 12;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{fetch, python};
+use crate::{fetch, native, python};
 
 /// Profile of everything that `cargo xtask` builds.
 pub(crate) const PROFILE: &str = "lab";
@@ -32,6 +32,7 @@ pub(crate) fn cargo() -> Command {
         command.env("RUSTFLAGS", format!("-C target-cpu=native --cfg chimera_cpu=\"{}\"", cpu_fingerprint()));
     }
     command.env("CHIMERA_PROFILE", PROFILE);
+    native::equip(&mut command);
     command
 }
 
@@ -51,10 +52,10 @@ pub(crate) fn cpu_fingerprint() -> String {
 
 /// Builds a binary of `chimera-cli` and says where it is.
 pub(crate) fn binary(name: &str) -> Result<PathBuf> {
-    let status = cargo()
-        .args(["build", "--quiet", "--profile", PROFILE, "--package", "chimera-cli", "--bin", name])
-        .status()
-        .context("cargo could not be started")?;
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--profile", PROFILE, "--package", "chimera-cli", "--bin", name]);
+    native::features(&mut command, Some("chimera-cli"));
+    let status = command.status().context("cargo could not be started")?;
     anyhow::ensure!(status.success(), "building `{name}` failed");
     let target = match std::env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => root().join(dir),
@@ -65,8 +66,10 @@ pub(crate) fn binary(name: &str) -> Result<PathBuf> {
 
 /// Runs the criterion benches.
 pub(crate) fn bench(filter: &[String]) -> Result<u8> {
-    let status = cargo()
-        .args(["bench", "--profile", PROFILE, "--package", "chimera-benches"])
+    let mut command = cargo();
+    command.args(["bench", "--profile", PROFILE, "--package", "chimera-benches"]);
+    native::features(&mut command, Some("chimera-benches"));
+    let status = command
         .args(if filter.is_empty() { &[] as &[&str] } else { &["--"] })
         .args(filter)
         .status()
@@ -76,10 +79,10 @@ pub(crate) fn bench(filter: &[String]) -> Result<u8> {
 
 /// Runs the benches of the statistics, then the comparison with scipy, which skips without a Python that has it.
 pub(crate) fn bench_stats() -> Result<u8> {
-    let status = cargo()
-        .args(["bench", "--profile", PROFILE, "--package", "chimera-benches", "--bench", "stats"])
-        .status()
-        .context("cargo could not be started")?;
+    let mut command = cargo();
+    command.args(["bench", "--profile", PROFILE, "--package", "chimera-benches", "--bench", "stats"]);
+    native::features(&mut command, Some("chimera-benches"));
+    let status = command.status().context("cargo could not be started")?;
     if !status.success() {
         return Ok(1);
     }
@@ -111,6 +114,11 @@ pub(crate) fn bench_engines(args: &[String]) -> Result<u8> {
             Err(error) => eprintln!("xtask: no Python with the engines ({error:#})"),
         }
     }
+    if args.first().is_some_and(|engine| engine == "llamacpp") {
+        for (name, value) in fetch::llama_cpp::prepare()? {
+            command.env(name, value);
+        }
+    }
     run_example(&mut command, "chimera-benches", "against-engines", args)
 }
 
@@ -120,8 +128,9 @@ pub(crate) fn example(package: &str, name: &str, args: &[String]) -> Result<u8> 
 }
 
 fn run_example(command: &mut Command, package: &str, name: &str, args: &[String]) -> Result<u8> {
-    command.args(["run", "--quiet", "--profile", PROFILE, "--package", package, "--example", name, "--"]);
-    command.args(args);
+    command.args(["run", "--quiet", "--profile", PROFILE, "--package", package, "--example", name]);
+    native::features(command, Some(package));
+    command.arg("--").args(args);
     let status = command.status().context("cargo could not be started")?;
     Ok(u8::from(!status.success()))
 }

@@ -2,26 +2,18 @@
 
 use anyhow::{Context, Result};
 
-use crate::build;
+use crate::{build, native};
 
 /// Runs all three and goes on after a failure, so that one run shows everything.
 pub(crate) fn run() -> Result<u8> {
     let flags = std::env::var("RUSTDOCFLAGS").unwrap_or_default();
-    let checks: [(&str, &[&str]); 3] = [
-        ("rustfmt", &["fmt", "--all", "--check"]),
+    // The words before and after the features of native parts, which formatting takes none of.
+    let checks: [(&str, &[&str], &[&str]); 3] = [
+        ("rustfmt", &["fmt", "--all", "--check"], &[]),
         (
             "clippy",
-            &[
-                "clippy",
-                "--quiet",
-                "--workspace",
-                "--all-targets",
-                "--profile",
-                build::PROFILE,
-                "--",
-                "-D",
-                "warnings",
-            ],
+            &["clippy", "--quiet", "--workspace", "--all-targets", "--profile", build::PROFILE],
+            &["--", "-D", "warnings"],
         ),
         (
             "rustdoc",
@@ -34,13 +26,19 @@ pub(crate) fn run() -> Result<u8> {
                 "--profile",
                 build::PROFILE,
             ],
+            &[],
         ),
     ];
     let mut failed = Vec::new();
-    for (name, args) in checks {
+    for (name, args, rest) in checks {
         eprintln!("xtask: {name}");
-        let status = build::cargo()
-            .args(args)
+        let mut command = build::cargo();
+        command.args(args);
+        if name != "rustfmt" {
+            native::features(&mut command, None);
+        }
+        let status = command
+            .args(rest)
             .env("RUSTDOCFLAGS", format!("{flags} -D warnings"))
             .status()
             .context("cargo could not be started")?;

@@ -5,6 +5,7 @@ mod build;
 mod fetch;
 mod group;
 mod lint;
+mod native;
 mod python;
 mod server;
 mod study;

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{build, fetch, python, server};
+use crate::{build, fetch, native, python, server};
 
 /// What the output of `cargo test` said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -72,18 +72,27 @@ struct Prepared {
     onnxruntime: Result<PathBuf>,
 }
 
+/// Fetches what native parts take, before cargo is asked to build them.
+fn fetch_native() {
+    if let Err(error) = fetch::llama_cpp::prepare() {
+        eprintln!("xtask: no llama.cpp ({error:#}); tests that need it are skipped");
+    }
+    if let Err(error) = fetch::tensorrt::prepare() {
+        eprintln!("xtask: no TensorRT ({error:#}); tests that need it are skipped");
+    }
+}
+
 /// Builds the tests and meanwhile makes what some of them need.
 fn prepare(filter: &[String]) -> Result<Prepared> {
     thread::scope(|scope| {
         let pythons: Vec<_> = python::ALL.iter().map(|wanted| scope.spawn(|| wanted.python())).collect();
         let ollama = scope.spawn(server::start);
         let onnxruntime = scope.spawn(fetch::onnxruntime::library);
-        let built = build::cargo()
-            .args(["test", "--workspace", "--profile", build::PROFILE, "--no-run", "--quiet"])
-            .args(filter)
-            .status()
-            .context("cargo could not be started")?
-            .success();
+        fetch_native();
+        let mut command = build::cargo();
+        command.args(["test", "--workspace", "--profile", build::PROFILE, "--no-run", "--quiet"]);
+        native::features(&mut command, None);
+        let built = command.args(filter).status().context("cargo could not be started")?.success();
         let pythons = pythons.into_iter().map(|made| ended(made.join())).collect();
         let (ollama, onnxruntime) = (ended(ollama.join()), ended(onnxruntime.join()));
         Ok(Prepared { built, pythons, ollama, onnxruntime })
@@ -120,8 +129,9 @@ pub(crate) fn run(filter: &[String]) -> Result<u8> {
         Ok(library) => drop(cargo.env(fetch::onnxruntime::VARIABLE, library)),
         Err(error) => eprintln!("xtask: no ONNX Runtime ({error:#}); tests that need it are skipped"),
     }
+    cargo.args(["test", "--workspace", "--profile", build::PROFILE, "--no-fail-fast", "--color", "never"]);
+    native::features(&mut cargo, None);
     let mut child = cargo
-        .args(["test", "--workspace", "--profile", build::PROFILE, "--no-fail-fast", "--color", "never"])
         .args(filter)
         // Captured output of tests that passed is shown too: that is where skips are announced.
         .args(["--", "--show-output"])

@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chimera-sim", &["chimera-core"]),
     ("chimera-engine", &["chimera-core"]),
     ("chimera-candle", &["chimera-core", "chimera-engine"]),
+    ("chimera-llamacpp", &["chimera-core", "chimera-engine"]),
     ("chimera-onnxruntime", &["chimera-core", "chimera-engine", "chimera-onnx"]),
     ("chimera-tensorrt", &["chimera-core", "chimera-engine", "chimera-onnx"]),
     ("chimera-onnx", &[]),
@@ -47,6 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ADAPTERS: &[&str] = &[
     "chimera-sim",
     "chimera-candle",
+    "chimera-llamacpp",
     "chimera-onnxruntime",
     "chimera-tensorrt",
     "chimera-ollama",

@@ -12,6 +12,7 @@ use std::{
 use chimera_candle::CandleBackend;
 use chimera_core::{BackendId, Clock, InferenceBackend};
 use chimera_harness::{FoundModel, Missing, Registry, RegistryError};
+use chimera_llamacpp::LlamaCppBackend;
 use chimera_ollama::OllamaBackend;
 use chimera_onnxruntime::{OnnxRuntimeBackend, Provider};
 use chimera_openai::OpenAiBackend;
@@ -26,6 +27,7 @@ use crate::absent::Absent;
 /// Backends of this program. Those behind a wire may have an address behind an `@`.
 pub const BACKENDS: &[&str] = &[
     "candle",
+    "llamacpp",
     "onnxruntime",
     "onnxruntime-cuda",
     "onnxruntime-tensorrt",
@@ -102,7 +104,7 @@ impl Lab {
             "onnxruntime" | "onnxruntime-cuda" | "onnxruntime-tensorrt" | "tensorrt" => {
                 as_onnx(&entry.variant)
             }
-            kind if is_remote(kind) => as_gguf(&entry.variant),
+            kind if is_remote(kind) || kind == "llamacpp" => as_gguf(&entry.variant),
             _ => entry.variant.clone(),
         };
         self.files(&entry.source, &variant)
@@ -216,7 +218,7 @@ impl Lab {
     }
 }
 
-/// The form of a precision that servers take: one GGUF file. The weights are the same.
+/// The form of a precision that servers and llama.cpp take: one GGUF file. The weights are the same.
 fn as_gguf(variant: &str) -> String {
     match variant {
         "F32" | "F16" => format!("{variant} (GGUF)"),
@@ -280,6 +282,7 @@ impl Registry for Lab {
                 Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") })
             }
             "candle" => Ok(Arc::new(CandleBackend::builder(clock).id(BackendId::new(id)).build())),
+            "llamacpp" => Ok(Arc::new(LlamaCppBackend::builder(clock).id(BackendId::new(id)).build())),
             "onnxruntime" => Ok(Arc::new(self.onnxruntime(id, Provider::Cpu, clock))),
             "onnxruntime-cuda" => Ok(Arc::new(self.onnxruntime(id, Provider::Cuda(0), clock))),
             "onnxruntime-tensorrt" => Ok(Arc::new(self.onnxruntime(id, Provider::TensorRt(0), clock))),

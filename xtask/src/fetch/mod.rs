@@ -2,6 +2,7 @@
 //! made under `target/fetched`. Nothing here is needed to build or to run the laboratory itself.
 
 pub(crate) mod libclang;
+pub(crate) mod llama_cpp;
 pub(crate) mod ollama;
 pub(crate) mod onnxruntime;
 pub(crate) mod tensorrt;
@@ -17,6 +18,11 @@ struct Item {
 }
 
 const ITEMS: &[Item] = &[
+    Item {
+        name: "llama-cpp",
+        about: "what building llama.cpp takes: libclang, and cmake where there is none, by pip",
+        fetch: llama_cpp::fetch,
+    },
     Item {
         name: "ollama",
         about: "an Ollama server: that of OLLAMA_HOST, that on PATH, or one built by Go",

@@ -40,15 +40,21 @@ const WHEEL: Wheel = Wheel {
 /// `cargo xtask fetch tensorrt`.
 pub(crate) fn fetch() -> Result<()> {
     println!("{}", folder()?.display());
-    libclang::folder()?;
-    libclang::check_cpp()?;
-    let all = environment().context("something that was fetched is gone")?;
+    let all = prepare()?;
     println!("to build with it by hand:");
     for (name, value) in all {
         println!("  export {name}={:?}", value.to_string_lossy());
     }
     println!("  cargo build --features {}", FEATURES.join(","));
     Ok(())
+}
+
+/// Makes sure that everything is here, and gives the environment.
+pub(crate) fn prepare() -> Result<Vec<(&'static str, OsString)>> {
+    libclang::check_cpp()?;
+    folder()?;
+    libclang::folder()?;
+    environment().context("something that was fetched is gone")
 }
 
 /// The folder with the libraries: that of the variable, or the fetched one, fetched first if it is not there.

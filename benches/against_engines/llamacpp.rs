@@ -1,0 +1,179 @@
+//! llama.cpp: our adapter through a session of the laboratory, a plain loop on `llama-cpp-2`, and llama.cpp's own
+//! `llama-bench`. All take one GGUF file, one lane, the same threads and llama.cpp's own batch sizes.
+//!
+//! `llama-bench` decodes random tokens behind a prompt of the same length: what it says is not compared. It is named by
+//! `CHIMERA_LLAMA_BENCH` and must be of the revision that the crate brings; `docs/decisions/0011-llama-cpp-in-process.md`
+//! says how it is built from the crate's own libraries.
+
+use std::{ffi::OsString, num::NonZeroU32, process::Command, sync::Arc};
+
+use chimera_core::{
+    Batch, EventKind, InferenceBackend, LoadOptions, ModelRef, Request, Session, SystemClock,
+};
+use chimera_llamacpp::LlamaCppBackend;
+use chimera_zoo::{Variant, Zoo};
+use futures_util::StreamExt;
+use llama_cpp_2::{
+    context::params::LlamaContextParams,
+    llama_backend::LlamaBackend,
+    llama_batch::LlamaBatch,
+    model::{LlamaModel, params::LlamaModelParams},
+    token::LlamaToken,
+};
+
+use crate::{
+    Arm, Engine,
+    arm::{Figures, Setting, greedy, timed},
+};
+
+pub(crate) const ENGINE: Engine = Engine { name: "llamacpp", prepare, arms, run };
+
+const OURS: &str = "ours";
+const BARE: &str = "bare";
+const BENCH: &str = "llama-bench";
+
+/// Names the program.
+const PROGRAM: &str = "CHIMERA_LLAMA_BENCH";
+
+fn program() -> Option<OsString> {
+    std::env::var_os(PROGRAM).filter(|path| !path.is_empty())
+}
+
+fn load(setting_file: &std::path::Path) -> Result<Arc<dyn Session>, String> {
+    let backend = LlamaCppBackend::builder(SystemClock::new()).build();
+    let load = backend.load(&ModelRef::at("bench", setting_file), &LoadOptions::default());
+    futures_executor::block_on(load).map_err(|error| error.to_string())
+}
+
+/// A model of the zoo in Q8_0, a fetched one as it was published, or the path of a GGUF file.
+fn prepare(model: &str) -> Result<Setting, String> {
+    let file = if model.ends_with(".gguf") {
+        model.into()
+    } else {
+        let zoo = Zoo::open(chimera_cli::places::zoo()).map_err(|error| error.to_string())?;
+        let fetched = match chimera_zoo::real_model(model) {
+            Some(_) => zoo.fetched(model).map_err(|error| error.to_string())?,
+            None => Some(zoo.ensure(model, Variant::Q8Gguf).map_err(|error| error.to_string())?),
+        };
+        let remedy = format!("{model} is not here: `cargo xtask models fetch {model}`");
+        fetched.ok_or(remedy)?.weights
+    };
+    let info = load(&file)?.model().clone();
+    Ok(Setting {
+        model: format!("{model} {}", info.quantisation.unwrap_or_default()),
+        file,
+        threads: chimera_llamacpp::threads(),
+        prompt: 64,
+        decode: 64,
+        bytes_per_token: info.weight_bytes_per_token.unwrap_or_default(),
+    })
+}
+
+fn arms() -> Vec<Arm> {
+    let missing = match program() {
+        Some(_) => None,
+        None => Some(format!("{PROGRAM} names no llama-bench")),
+    };
+    vec![
+        Arm { name: "chimera-llamacpp", key: OURS, missing: None },
+        Arm { name: "a plain `llama-cpp-2` loop", key: BARE, missing: None },
+        Arm { name: "llama-bench", key: BENCH, missing },
+    ]
+}
+
+fn run(key: &str, setting: &Setting) -> Figures {
+    match key {
+        OURS => ours(setting),
+        BARE => bare(setting),
+        BENCH => llama_bench(setting),
+        other => panic!("no arm {other}"),
+    }
+}
+
+fn ours(setting: &Setting) -> Figures {
+    let session = load(&setting.file).expect("the model loads");
+    let tokens = setting.tokens(session.model().vocabulary.expect("a vocabulary") as usize);
+    let generate = |tokens: Vec<u32>| {
+        let request = Request::tokens(tokens, setting.decode as u32 + 1).exact();
+        let (mut stamps, mut said) = (Vec::new(), Vec::new());
+        futures_executor::block_on(async {
+            let mut events = session.generate(Batch::from(request));
+            while let Some(event) = events.next().await {
+                let event = event.expect("an event");
+                match event.kind {
+                    // The stamp of the engine's thread is what the laboratory reports.
+                    EventKind::Sent => stamps.push(event.at),
+                    EventKind::Chunk { id, .. } => {
+                        stamps.push(event.at);
+                        said.extend(id);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        let seconds = |from: usize, to: usize| (stamps[to].0 - stamps[from].0) as f64 / 1e9;
+        Figures { prefill_s: seconds(0, 1), decode_s: seconds(1, stamps.len() - 1), tokens: said }
+    };
+    generate(tokens.clone());
+    generate(tokens)
+}
+
+/// As the crate's own example does it: a batch, a call, the largest logit.
+fn bare(setting: &Setting) -> Figures {
+    let mut backend = LlamaBackend::init().unwrap();
+    backend.void_logs();
+    let model = LlamaModel::load_from_file(
+        &backend,
+        &setting.file,
+        &LlamaModelParams::default().with_n_gpu_layers(0),
+    )
+    .unwrap();
+    let threads = i32::try_from(setting.threads).unwrap();
+    let params = LlamaContextParams::default()
+        .with_n_ctx(NonZeroU32::new(2048))
+        .with_n_batch(512)
+        .with_n_ubatch(512)
+        .with_n_threads(threads)
+        .with_n_threads_batch(threads);
+    let mut context = model.new_context(&backend, params).unwrap();
+    let mut batch = LlamaBatch::new(512, 1);
+    let prompt = setting.tokens(model.n_vocab() as usize);
+    timed(|say| {
+        context.clear_kv_cache_seq(None, None, None).unwrap();
+        batch.clear();
+        for (at, &token) in prompt.iter().enumerate() {
+            batch.add(LlamaToken(token as i32), at as i32, &[0], at + 1 == prompt.len()).unwrap();
+        }
+        context.decode(&mut batch).unwrap();
+        let mut token = greedy(context.get_logits_ith(batch.n_tokens() - 1));
+        say(token);
+        for at in 0..setting.decode {
+            batch.clear();
+            batch.add(LlamaToken(token as i32), (prompt.len() + at) as i32, &[0], true).unwrap();
+            context.decode(&mut batch).unwrap();
+            token = greedy(context.get_logits_ith(0));
+            say(token);
+        }
+    })
+}
+
+/// Two tests of `llama-bench`: the prompt, and the answer behind a prompt of that length. It warms up by itself.
+fn llama_bench(setting: &Setting) -> Figures {
+    let seconds = |prompt: usize, answer: usize, depth: usize| {
+        let output = Command::new(program().expect("a program"))
+            .arg("-m")
+            .arg(&setting.file)
+            .args(["-t", &setting.threads.to_string(), "-ngl", "0", "-r", "1", "-o", "json"])
+            .args(["-p", &prompt.to_string(), "-n", &answer.to_string(), "-d", &depth.to_string()])
+            .output()
+            .expect("llama-bench starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let tests: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        tests[0]["samples_ns"][0].as_f64().expect("a time") / 1e9
+    };
+    Figures {
+        prefill_s: seconds(setting.prompt, 0, 0),
+        decode_s: seconds(0, setting.decode, setting.prompt),
+        tokens: Vec::new(),
+    }
+}

@@ -1,0 +1,45 @@
+//! What the tests of the adapter's public side share.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+use std::sync::Arc;
+
+use chimera_core::{BackendExt, Session};
+use chimera_llamacpp::LlamaCppBackend;
+use chimera_zoo::{ModelFiles, Variant, Zoo};
+
+/// Files of a model, made once per build folder.
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) fn files(name: &str, variant: Variant) -> ModelFiles {
+    let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/zoo");
+    Zoo::open(folder).unwrap().ensure(name, variant).unwrap()
+}
+
+/// A folder in which the model is found by its name, as a backend looks for it.
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) fn models_dir(name: &str, variant: Variant) -> std::path::PathBuf {
+    let files = files(name, variant);
+    let folder =
+        std::path::PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/by-name")).join(variant.name());
+    let link = folder.join(name);
+    std::fs::create_dir_all(&link).unwrap();
+    for entry in std::fs::read_dir(&files.dir).unwrap() {
+        let entry = entry.unwrap();
+        let to = link.join(entry.file_name());
+        if !to.exists() {
+            // Several test processes may come here at once: whole files or none.
+            let partial = link.join(format!(".{}-{}", std::process::id(), entry.file_name().display()));
+            std::fs::copy(entry.path(), &partial).unwrap();
+            std::fs::rename(&partial, &to).unwrap();
+        }
+    }
+    folder
+}
+
+/// The model, resident.
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) fn session(name: &str, variant: Variant) -> Arc<dyn Session> {
+    let backend = LlamaCppBackend::builder(chimera_core::SystemClock::new())
+        .models_dir(models_dir(name, variant))
+        .build();
+    futures_executor::block_on(backend.load_named(name)).unwrap()
+}

@@ -1,0 +1,41 @@
+//! The behaviour suite on a small Llama.
+
+#[cfg(feature = "llamacpp")]
+mod common;
+
+#[cfg(feature = "llamacpp")]
+mod suite {
+    #![expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+
+    use chimera_conformance::{Fixture, MultiByte, conformance_suite};
+    use chimera_llamacpp::LlamaCppBackend;
+    use chimera_zoo::Variant;
+
+    use super::common;
+
+    const MODEL: &str = "llama-0.1m";
+
+    fn fixture() -> Fixture {
+        // The tokenizer of the same model in its other container.
+        let files = common::files(MODEL, Variant::F32Safetensors);
+        let json =
+            std::fs::read(files.tokenizer.expect("the model has a tokenizer")).expect("a readable tokenizer");
+        let tokenizer = chimera_engine::Tokenizer::from_json(&json).expect("a known tokenizer");
+        // The model's tokens are mostly parts of words: it may take some hundred before one is a whole character.
+        Fixture::new(MODEL, MultiByte::decodes(move |ids| tokenizer.decode(ids)))
+    }
+
+    conformance_suite! {
+        backend: |fixture| LlamaCppBackend::builder(fixture.clock())
+            .models_dir(common::models_dir(MODEL, Variant::F32Gguf))
+            .build(),
+        fixture: fixture,
+        block_on: futures_executor::block_on,
+    }
+}
+
+#[test]
+#[cfg(not(feature = "llamacpp"))]
+fn the_suite() {
+    println!("SKIP: built without the feature llamacpp (cargo xtask fetch llama-cpp brings what it needs)");
+}
