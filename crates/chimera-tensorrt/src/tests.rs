@@ -1,7 +1,6 @@
 //! The model on an executor that computes on the CPU. It is a double of the device, not of TensorRT's answers: its memory
 //! is host memory, its engine is a few lines whose logits say which tokens, masks and positions they were made of, and so
 //! every rule about buffers, profiles and the cache can be checked against a sum done by hand.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
 use std::sync::{Arc, Mutex};
 
@@ -163,8 +162,8 @@ impl Executor for Double {
                 floats(&input(&format!("past_key_values.{}.{}", i / 2, ["key", "value"][i % 2])).unwrap())
             })
             .collect();
-        let mut index = 0;
-        for binding in bindings.iter_mut().filter(|b| b.name.starts_with("present")) {
+        let present = bindings.iter_mut().filter(|b| b.name.starts_with("present"));
+        for (index, binding) in present.enumerate() {
             let mut values = Vec::new();
             for lane in 0..lanes {
                 for head in 0..HEADS {
@@ -184,7 +183,6 @@ impl Executor for Double {
             }
             let Place::Write(memory) = &mut binding.place else { panic!("an output is read") };
             put(memory, &values);
-            index += 1;
         }
         let kept = keep.map_or(count, |n| if n == 0 { count } else { n as usize });
         let mut logits = vec![0f32; lanes * kept * VOCABULARY];

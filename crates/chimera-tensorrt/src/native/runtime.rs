@@ -49,7 +49,7 @@ pub(crate) struct RtxExecutor {
     tensors: Vec<TensorSpec>,
     profile: Option<usize>,
     /// Values that TensorRT reads on the host; they stay where they are until the next pass.
-    host: Vec<Box<i64>>,
+    host: Vec<i64>,
 }
 
 /// The kernels that the runtime compiled for the device, kept beside the engine.
@@ -223,21 +223,21 @@ impl Executor for RtxExecutor {
             }
             self.profile = Some(profile);
         }
-        self.host.clear();
-        for binding in bindings.iter() {
-            let is_input = !matches!(binding.place, Place::Write(_));
-            if is_input {
-                self.context.set_input_shape(binding.name, &dims(&binding.shape)).map_err(refused)?;
-            }
-            if let Place::Host(value) = binding.place {
-                let mut value = Box::new(value);
-                let address: *mut i64 = &mut *value;
-                self.host.push(value);
-                #[expect(unsafe_code, reason = "TensorRT takes addresses")]
-                // SAFETY: the box is kept in `self.host` until the next pass sets another, the tensor is one on the host
-                // of one I64 (both were checked), and TensorRT reads it before the pass is in the stream.
-                unsafe { self.context.set_tensor_address(binding.name, address.cast()) }.map_err(refused)?;
-            }
+        for binding in bindings.iter().filter(|binding| !matches!(binding.place, Place::Write(_))) {
+            self.context.set_input_shape(binding.name, &dims(&binding.shape)).map_err(refused)?;
+        }
+        let on_host = |binding: &Binding<'_, CudaSlice<u8>>| match binding.place {
+            Place::Host(value) => Some(value),
+            _ => None,
+        };
+        self.host = bindings.iter().filter_map(on_host).collect();
+        let names = bindings.iter().filter(|binding| on_host(binding).is_some()).map(|binding| binding.name);
+        for (name, value) in names.zip(self.host.iter_mut()) {
+            let address: *mut i64 = value;
+            #[expect(unsafe_code, reason = "TensorRT takes addresses")]
+            // SAFETY: `self.host` keeps its values in place until the next pass sets others, the tensor is one on the host of
+            // one I64 (both were checked), and TensorRT reads it before the pass is in the stream.
+            unsafe { self.context.set_tensor_address(name, address.cast()) }.map_err(refused)?;
         }
         // With all inputs known the library says which shapes come out: they are what memory was taken for, or nothing runs.
         // An extent that it leaves open contradicts nothing.
