@@ -13,6 +13,8 @@ use crate::exit::{FILES, USAGE, WithExit};
 /// A stage that can be repeated on an existing run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Stage {
+    /// Check what was not checked yet of the run's arms (agreement, perplexity, files), then records to findings.
+    Quality,
     /// Records to findings, then the report.
     Analyse,
     /// Findings to the report.
