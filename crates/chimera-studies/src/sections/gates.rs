@@ -50,7 +50,7 @@ pub fn section(
             };
             counts[place] += 1;
             if place < 2 {
-                put(&gate, one.arm.backend, one.model, estimands);
+                put(&gate, one.arm.kind(), one.model, estimands);
             }
             table.push_row(row(&gate, &one.to_string(), precision(&run.settings, one.model).label()));
         }
