@@ -74,13 +74,11 @@ impl Study for Tr117 {
 
 /// Whether two requests at once gain anything on the reference, on its last model that was asked.
 fn at_once(all: &Backends<'_>, estimands: &Estimands) -> Option<Headline> {
-    let references = all.contests.iter().filter_map(|contest| contest.reference);
-    let (one, speedup) = references
-        .filter_map(|one| {
-            let name = format!("speedup.{}.{}", one.arm.kind(), one.model);
-            Some((one, estimands.get(&name)?))
-        })
-        .last()?;
+    let mut references = all.contests.iter().rev().filter_map(|contest| contest.reference);
+    let (one, speedup) = references.find_map(|one| {
+        let name = format!("speedup.{}.{}", one.arm.kind(), one.model);
+        Some((one, estimands.get(&name)?))
+    })?;
     let verdict = match speedup.interval {
         Some(interval) if interval.low > 1.0 => Verdict::Supported,
         Some(interval) if interval.high < 1.0 => Verdict::Contradicted,

@@ -28,7 +28,7 @@ pub fn section<'a>(
         .caption(
             "Unit of replication: block. Speed-up: the time that the same requests take one after the other (end to end, \
              alone, same block) over the span from the first request to the last token of all. Efficiency: speed-up over the \
-             number of requests. Stretch: mean end-to-end time of a request over its time alone. Geometric means over blocks, \
+             number of requests. Stretch: mean time of a request from the moment of issue to its last token over its time alone. Geometric means over blocks, \
              95 % t interval on logarithms.",
         )
         .column(Column::text("contestant", "Contestant"))
@@ -48,8 +48,9 @@ pub fn section<'a>(
                 let at =
                     || StudyError::at(format!("{one}, {} requests on {}", key.concurrency, key.scenario));
                 let alone = index.per_block(&field.key(*one, key.scenario), Metric::E2eEngine);
-                let span = per_block(index.steady(&key), |trial| span(trial));
-                let own = per_block(index.steady(&key), |trial| seen(Metric::E2eEngine, trial));
+                let trials = whole(index, &key);
+                let span = per_block(&trials, |trial| seen(Metric::SpanEngine, trial));
+                let own = per_block(&trials, from_issue);
                 let requests = f64::from(key.concurrency);
                 let speedup = both(&alone, &span, |alone, span| requests * alone / span);
                 let stretch = both(&own, &alone, |own, alone| own / alone);
@@ -65,7 +66,7 @@ pub fn section<'a>(
                     cell(geometric(&speedup).map_err(at())?, why),
                     cell(geometric(&share).map_err(at())?, why),
                     cell(geometric(&stretch).map_err(at())?, why),
-                    Cell::or_missing(queue(index.steady(&key)), "the backend reports no queue"),
+                    Cell::or_missing(queue(&trials), "the backend reports no queue"),
                     speedup.len().into(),
                 ]);
                 if !speedup.is_empty() && key.concurrency == 2 {
@@ -126,12 +127,16 @@ pub(crate) fn over_prompts(prompts: &[PerBlock]) -> PerBlock {
     whole.collect()
 }
 
-/// From the first request sent to the last token of all, in seconds.
-fn span(trial: &Trial) -> Option<f64> {
-    let sent = trial.lanes.iter().map(|lane| lane.sent).collect::<Option<Vec<u64>>>()?.into_iter().min()?;
-    let last =
-        trial.lanes.iter().map(|lane| lane.last_token).collect::<Option<Vec<u64>>>()?.into_iter().max()?;
-    Some(last.checked_sub(sent)? as f64 / 1e9)
+/// Steady trials of a cell that hold every request that was asked for.
+fn whole<'a>(index: &Index<'a>, key: &CellKey<'_>) -> Vec<&'a Trial> {
+    let asked = (key.batch * key.concurrency) as usize;
+    index.steady(key).iter().copied().filter(|trial| trial.lanes.len() == asked).collect()
+}
+
+/// From the moment of issue to the last token, mean over the requests: the wait counts. Where no moment of issue was
+/// recorded, from the request's own start.
+fn from_issue(trial: &Trial) -> Option<f64> {
+    seen(Metric::E2eIntendedEngine, trial).or_else(|| seen(Metric::E2eEngine, trial))
 }
 
 /// Longest queueing that a backend reports for any lane, in seconds.

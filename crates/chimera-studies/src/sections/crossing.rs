@@ -70,6 +70,9 @@ impl<'a> Part<'a> {
     }
 }
 
+/// One engine's parts of a work at one size: what is done, and the seconds per block.
+type Side = Vec<(f64, PerBlock)>;
+
 /// Two engines along the sizes of a family.
 #[derive(Debug, Clone)]
 pub struct Pair<'a> {
@@ -100,9 +103,9 @@ impl<'a> Pair<'a> {
         models: &[(&'a str, f64)],
         work: Work<'a>,
     ) -> Result<Self, StudyError> {
-        let mut kept: Vec<(&'a str, f64, [Vec<(f64, PerBlock)>; 2])> = Vec::new();
+        let mut kept: Vec<(&'a str, f64, [Side; 2])> = Vec::new();
         for (model, parameters) in models {
-            let side = |arm: Arm<'a>| -> Vec<(f64, PerBlock)> {
+            let side = |arm: Arm<'a>| -> Side {
                 let one = Contestant { arm, model };
                 work.parts.iter().map(|part| (part.work(index, one), part.seconds(index, one))).collect()
             };
@@ -146,7 +149,7 @@ impl<'a> Pair<'a> {
     /// `<a>-over-<b>`, for estimands.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}-over-{}", self.a.backend, self.b.backend)
+        format!("{}-over-{}", self.a.kind(), self.b.kind())
     }
 
     /// Advantage at one size in every block, by [`OURS`].

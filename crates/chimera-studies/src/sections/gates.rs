@@ -50,7 +50,7 @@ pub fn section(
             };
             counts[place] += 1;
             if place < 2 {
-                put(&gate, one.arm.backend, one.model, estimands);
+                put(&gate, one.arm.kind(), one.model, estimands);
             }
             table.push_row(row(&gate, &one.to_string(), precision(&run.settings, one.model).label()));
         }
@@ -145,6 +145,11 @@ fn audits(run: &RunData) -> Table {
         .column(Column::text("note", "How, and what else"));
     for record in &run.quality {
         let QualityRecord::Audit(audit) = record else { continue };
+        // A file that nobody here can load says nothing of the backend that it was meant for.
+        let there = run.manifest.backends.get(&audit.backend);
+        if there.is_some_and(|probe| !probe.availability.is_ready()) {
+            continue;
+        }
         let list = |what: Audited| {
             let counts = audit.precisions.iter().filter(|count| count.what == what);
             let words: Vec<String> = counts.map(|count| format!("{} {}", count.count, count.kind)).collect();
