@@ -112,12 +112,12 @@ fn the_prompts_have_the_lengths_that_the_published_ones_had() {
         ("micro", 1),
         ("short", 9),
         ("medium", 17),
-        ("long", 25),
+        ("long", 27),
         ("stress", 51),
         ("micro-2", 1),
         ("short-2", 11),
         ("medium-2", 19),
-        ("long-2", 27),
+        ("long-2", 25),
     ];
     for study in [&Tr117 as &dyn Study, &Tr118] {
         let design = Design::parse(study.design()).unwrap();

@@ -29,7 +29,7 @@ const FOCUS: &str = "onnxruntime";
 const FAMILY: &str = "gpt2";
 
 const MORE_THREATS: &[&str] = &[
-    "Prompts of 1 to 25 tokens, as published: an advantage on them says little of prompts of a thousand.",
+    "Prompts of 1 to 27 tokens, as published: an advantage on them says little of prompts of a thousand.",
     "The sizes of the family differ in depth and width: a law over them is a description of these shapes.",
     "Generation without a cache is made of prefills of other texts of the right lengths; the work does not depend on the text, \
      but on its length alone.",

@@ -70,7 +70,7 @@ fn prompt_tokens(scenario: &str) -> u32 {
     if let Some(step) = scenario.strip_prefix("step-") {
         return step.parse().expect("a number of tokens");
     }
-    let known = BTreeMap::from([("micro", 1), ("short", 9), ("medium", 17), ("long", 25), ("stress", 51)]);
+    let known = BTreeMap::from([("micro", 1), ("short", 9), ("medium", 17), ("long", 27), ("stress", 51)]);
     *known.get(scenario.trim_end_matches("-2")).unwrap_or_else(|| panic!("unknown scenario {scenario}"))
 }
 
