@@ -9,6 +9,7 @@ mod external;
 mod model;
 mod operators;
 pub mod proto;
+pub mod quantise;
 mod read;
 mod tensor;
 mod wire;

@@ -1,5 +1,6 @@
 //! Llama as a graph: RMS norm from basic operators, rotary positions from a table, SwiGLU. Queries, keys and values are
-//! one matrix: one product and one rotation for all heads.
+//! one matrix, and so are gate and up: one product and one rotation for all heads, and no two products that share a
+//! quantised activation, which ONNX Runtime would leave in floats when it is signed.
 
 use chimera_onnx::{Attribute, DataType, Tensor};
 
@@ -34,11 +35,13 @@ pub(super) fn graph(mut p: Parts, spec: &LlamaSpec) -> Graph {
         let y = linear(&mut p, &format!("{l}.self_attn.o_proj.weight"), &y);
         x = p.g.node("Add", &[&x, &y], &[]);
         let y = norm(&mut p, spec, &format!("{l}.post_attention_layernorm.weight"), &x);
-        let gate = linear(&mut p, &format!("{l}.mlp.gate_proj.weight"), &y);
-        let up = linear(&mut p, &format!("{l}.mlp.up_proj.weight"), &y);
-        let open = p.g.node("Sigmoid", &[&gate], &[]);
-        let gate = p.g.node("Mul", &[&gate, &open], &[]);
-        let y = p.g.node("Mul", &[&gate, &up], &[]);
+        let parts = ["gate_proj", "up_proj"].map(|part| format!("{l}.mlp.{part}.weight"));
+        let weight = p.linear(&format!("{l}.mlp.gate_up_proj.weight"), &parts.each_ref().map(String::as_str));
+        let both = p.g.node("MatMul", &[&y, &weight], &[]);
+        let both = p.split(&both, -1, &[spec.feed_forward, spec.feed_forward]);
+        let open = p.g.node("Sigmoid", &[&both[0]], &[]);
+        let gate = p.g.node("Mul", &[&both[0], &open], &[]);
+        let y = p.g.node("Mul", &[&gate, &both[1]], &[]);
         let y = linear(&mut p, &format!("{l}.mlp.down_proj.weight"), &y);
         x = p.g.node("Add", &[&x, &y], &[]);
     }
@@ -65,10 +68,8 @@ fn norm(p: &mut Parts, spec: &LlamaSpec, name: &str, x: &str) -> String {
     let y = p.g.node("ReduceMean", &[&y, &axis], &[("keepdims", Attribute::Int(1))]);
     let y = p.g.node("Add", &[&y, &epsilon], &[]);
     let y = p.g.node("Sqrt", &[&y], &[]);
-    let mut y = p.g.node("Div", &[&wide, &y], &[]);
-    if p.kind != DataType::F32 {
-        y = p.g.node("Cast", &[&y], &to(p.kind));
-    }
+    let y = p.g.node("Div", &[&wide, &y], &[]);
+    let y = p.cast(&y, DataType::F32, p.kind);
     p.g.node("Mul", &[&y, &weight], &[])
 }
 

@@ -21,7 +21,7 @@ pub(crate) use llama::{COSINES, SINES};
 use parts::Parts;
 
 /// The version of these graphs. It is part of the names of their folders: a change of them must change it.
-pub(crate) const GRAPH_VERSION: u32 = 1;
+pub(crate) const GRAPH_VERSION: u32 = 3;
 
 /// Where an initializer's values come from: Hugging Face's tensors, one below the other, and perhaps transposed. A linear
 /// layer is stored as `[inputs, outputs]`, so that no step of inference transposes it.

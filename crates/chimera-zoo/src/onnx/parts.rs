@@ -101,8 +101,7 @@ impl Parts {
         let there = self.g.node("Unsqueeze", &[&there, &axes], &[]);
         let allowed = self.g.node("And", &[&there, &causal], &[]);
         // Far below any score, and far above where a sum with a score would overflow.
-        let low = if self.kind == DataType::F16 { -1e4 } else { -1e9 };
-        let (yes, no) = (self.g.scalar(self.kind, 0.0), self.g.scalar(self.kind, low));
+        let (yes, no) = (self.g.scalar(DataType::F32, 0.0), self.g.scalar(DataType::F32, -1e9));
         let mask = self.g.node("Where", &[&allowed, &yes, &no], &[]);
         let groups = self.groups();
         if groups == 1 {
@@ -121,6 +120,14 @@ impl Parts {
         let shape = self.g.list(&[0, 0, heads as i64, self.shape.head_dim as i64]);
         let x = self.g.node("Reshape", &[x, &shape], &[]);
         self.g.node("Transpose", &[&x], &[("perm", Attribute::Ints(vec![0, 2, 1, 3]))])
+    }
+
+    /// `x`, which is of one type, as another; itself if they are the same.
+    pub(super) fn cast(&mut self, x: &str, from: DataType, to: DataType) -> String {
+        if from == to {
+            return x.to_owned();
+        }
+        self.g.node("Cast", &[x], &[("to", Attribute::Int(to.id().into()))])
     }
 
     /// Cuts `x` along an axis.
@@ -155,8 +162,11 @@ impl Parts {
         let scores = self.g.node("MatMul", &[&q, &turned], &[]);
         let scale = self.g.scalar(self.kind, (head_dim as f64).powf(-0.5) as f32);
         let scores = self.g.node("Mul", &[&scores, &scale], &[]);
+        // In F32 whatever the graph's type, as models are trained.
+        let scores = self.cast(&scores, self.kind, DataType::F32);
         let scores = self.g.node("Add", &[&scores, mask], &[]);
         let weights = self.g.node("Softmax", &[&scores], &[("axis", Attribute::Int(-1))]);
+        let weights = self.cast(&weights, DataType::F32, self.kind);
         let mut out = self.g.node("MatMul", &[&weights, &joined[1]], &[]);
         if groups != 1 {
             let apart = self.g.list(&[0, heads as i64, -1, head_dim as i64]);
