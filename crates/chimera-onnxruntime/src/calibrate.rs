@@ -1,6 +1,12 @@
 //! Values inside a graph, for whoever chooses the ranges of a quantised one. The graph names them as outputs beside those
-//! that every graph has; what is made of the values (a minimum, a histogram) is the caller's.
+//! that every graph has; what is made of the values is the caller's, or a calibrator's of `chimera-onnx`.
 
+use std::collections::BTreeMap;
+
+use chimera_onnx::{
+    Model,
+    quantise::{Calibrator, Histogram, Ranges, calibration_graph, calibration_points},
+};
 use ort::value::TensorElementType;
 
 use crate::{
