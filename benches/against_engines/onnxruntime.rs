@@ -86,7 +86,8 @@ fn ours(setting: &Setting) -> Figures {
     let backend = OnnxRuntimeBackend::builder(SystemClock::new(), library().expect("a library"))
         .threads(NonZeroUsize::new(setting.threads))
         .build();
-    let load = backend.load(&ModelRef::at("bench", &setting.file), &LoadOptions::default());
+    let model = ModelRef::at("bench", &setting.file);
+    let load = async { backend.load(&model, &LoadOptions::default()).await };
     let session: Arc<dyn Session> = futures_executor::block_on(load).expect("the model loads");
     let tokens = setting.tokens(session.model().vocabulary.expect("a vocabulary") as usize);
     let generate = |tokens: Vec<u32>| {
@@ -114,20 +115,18 @@ fn ours(setting: &Setting) -> Figures {
     generate(tokens)
 }
 
+/// The library's own defaults, but for the threads.
+fn open(setting: &Setting) -> ort::Result<ort::session::Session> {
+    let environment = ort::init_from(library().expect("a library")).expect("it opens").build()?;
+    ort::session::Session::builder(&environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(setting.threads)?
+        .commit_from_file(&setting.file)
+}
+
 /// As one writes it with `ort` alone: what a call gives is what the next one takes.
 fn bare(setting: &Setting) -> Figures {
-    let environment =
-        ort::init_from(library().expect("a library")).expect("it opens").build().expect("an environment");
-    let mut session = ort::session::Session::builder(&environment)
-        .unwrap()
-        .with_optimization_level(GraphOptimizationLevel::All)
-        .map_err(ort::Error::from)
-        .unwrap()
-        .with_intra_threads(setting.threads)
-        .map_err(ort::Error::from)
-        .unwrap()
-        .commit_from_file(&setting.file)
-        .expect("the graph loads");
+    let mut session = open(setting).expect("the graph loads");
     let past: Vec<String> = session
         .inputs()
         .iter()

@@ -12,6 +12,7 @@ use chimera_core::{
     ModelRef, Phase, Probe, Result, Session,
 };
 use chimera_engine::{EngineSession, LanguageModel};
+use chimera_onnx::quantise::{Calibrator, Ranges};
 
 use crate::{
     audit::{self, Observed},
@@ -166,6 +167,19 @@ impl OnnxRuntimeBackend {
         let located = locate(model, self.models.as_deref()).map_err(|e| e.into_backend(&self.id, &name))?;
         let library = self.open()?;
         calibrate::activations(&library, &located, &self.options, sequences, see)
+            .map_err(|error| error.into_backend(&self.id, &name))
+    }
+
+    /// Runs sequences of token ids through a graph and lets a calibrator choose the range of every activation that
+    /// [`chimera_onnx::quantise::static_int8`] quantises. The ids must be of a text that no evaluation uses.
+    ///
+    /// # Errors
+    /// As [`OnnxRuntimeBackend::activations`]; [`BackendError::Unsupported`] for an activation that shows no finite value.
+    pub fn ranges(&self, model: &ModelRef, sequences: &[Vec<u32>], calibrator: Calibrator) -> Result<Ranges> {
+        let name = model.name.to_string();
+        let located = locate(model, self.models.as_deref()).map_err(|e| e.into_backend(&self.id, &name))?;
+        let library = self.open()?;
+        calibrate::ranges(&library, &located, &self.options, sequences, calibrator)
             .map_err(|error| error.into_backend(&self.id, &name))
     }
 

@@ -1,6 +1,12 @@
 //! Values inside a graph, for whoever chooses the ranges of a quantised one. The graph names them as outputs beside those
-//! that every graph has; what is made of the values (a minimum, a histogram) is the caller's.
+//! that every graph has; what is made of the values is the caller's, or a calibrator's of `chimera-onnx`.
 
+use std::collections::BTreeMap;
+
+use chimera_onnx::{
+    Model,
+    quantise::{Calibrator, Histogram, Ranges, calibration_graph, calibration_points},
+};
 use ort::value::TensorElementType;
 
 use crate::{
@@ -24,7 +30,7 @@ pub(crate) fn activations(
 ) -> Result<(), LoadError> {
     let graph = &located.graph;
     let config = Config::read(&located.folder)?;
-    chimera_onnx::Model::read(graph).map_err(|error| unsound(graph, error))?;
+    Model::read(graph).map_err(|error| unsound(graph, error))?;
     let session = build::session(library, graph, options, Variation::default())?;
     let unfit = |what: String| LoadError::Unsupported(format!("{}: {what}", graph.display()));
     let interface = Interface::of(&session).map_err(unfit)?;
@@ -64,4 +70,30 @@ pub(crate) fn activations(
         bound.observe(&interface, heads, tokens, &names, see).map_err(failed)?;
     }
     Ok(())
+}
+
+/// The ranges that a calibrator chooses for the activations of a graph over some sequences.
+pub(crate) fn ranges(
+    library: &Loaded,
+    located: &Located,
+    options: &Options,
+    sequences: &[Vec<u32>],
+    calibrator: Calibrator,
+) -> Result<Ranges, LoadError> {
+    let unfit = |error| unsound(&located.graph, error);
+    let model = Model::read(&located.graph).map_err(unfit)?;
+    let folder = tempfile::tempdir().map_err(|error| LoadError::io(&std::env::temp_dir(), error))?;
+    let graph = folder.path().join("calibration.onnx");
+    calibration_graph(&model).and_then(|model| model.write(&graph)).map_err(unfit)?;
+    let mut seen: BTreeMap<String, Histogram> = BTreeMap::new();
+    let extended = Located { graph, folder: located.folder.clone() };
+    activations(library, &extended, options, sequences, &mut |name, values| {
+        seen.entry(name.to_owned()).or_default().add(values);
+    })?;
+    let range = |name: String| {
+        let range = seen.get(&name).and_then(|histogram| histogram.range(calibrator));
+        let missing = || LoadError::Unsupported(format!("calibration: `{name}` showed no finite value"));
+        Ok((name.clone(), range.ok_or_else(missing)?))
+    };
+    calibration_points(&model).into_iter().map(range).collect()
 }

@@ -10,6 +10,10 @@ use chimera_candle::CandleBackend;
 use chimera_core::{
     Batch, EventKind, InferenceBackend, LoadOptions, ModelRef, Request, Session, SystemClock,
 };
+use chimera_onnx::{
+    Model,
+    quantise::{self, Calibrator, DynamicOptions, StaticOptions},
+};
 use chimera_onnxruntime::{OnnxRuntimeBackend, Optimisation, Shapes, Spinning};
 use chimera_zoo::Variant;
 use common::wait;
@@ -166,6 +170,41 @@ fn the_optimised_graph_shows_what_is_computed() {
     println!("{:?}", observed.operators);
     assert!(observed.float_products > 0 && observed.integer_products == 0 && !observed.is_int8());
     assert!(to.is_file());
+}
+
+#[test]
+fn integers_are_integers_once_optimised_and_say_nearly_the_same() {
+    let Some(library) = common::library() else { return };
+    let files = common::files("llama-1m", Variant::F32Onnx);
+    let backend = common::backend(&library).build();
+    let whole = load(&backend, &files.dir);
+    let model = Model::read(&files.weights).expect("a graph");
+    let calibration: Vec<_> = (10..18).map(|seed| prompt(&*whole, 64, seed)).collect();
+    let at = ModelRef::at("x", &files.dir);
+    let mut arms =
+        vec![("dynamic", quantise::dynamic_int8(&model, &DynamicOptions::default()).expect("a graph"))];
+    for calibrator in [Calibrator::MinMax, Calibrator::Percentile(99.99), Calibrator::Entropy] {
+        let ranges = backend.ranges(&at, &calibration, calibrator).expect("ranges");
+        let graph = quantise::static_int8(&model, &ranges, &StaticOptions::default()).expect("a graph");
+        arms.push((calibrator.name(), graph));
+    }
+    for (what, graph) in arms {
+        let folder = tempfile::tempdir().expect("a folder");
+        graph.write(&folder.path().join("model.onnx")).expect("a file");
+        std::fs::copy(files.config.as_ref().expect("a file"), folder.path().join("config.json"))
+            .expect("a copy");
+        let at = ModelRef::at("x", folder.path());
+        let observed = backend.optimised(&at, &folder.path().join("optimised.onnx")).expect("it is written");
+        println!(
+            "{what}: {} products of integers, {} of floats",
+            observed.integer_products, observed.float_products
+        );
+        assert!(observed.is_int8(), "{what}: {observed:?}");
+        let small = load(&backend, folder.path());
+        let found = distance(&*whole, &*small, &prompt(&*whole, 60, 3));
+        println!("{what}: differs by {found:e}");
+        assert!(found > 0.0 && found < 2.0, "{what}: {found}");
+    }
 }
 
 #[test]
