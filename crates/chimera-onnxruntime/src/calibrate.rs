@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chimera_onnx::{
     Model,
-    quantise::{Calibrator, Histogram, Ranges, calibration_graph, calibration_points},
+    quantise::{CalibrationPoint, Calibrator, Histogram, Ranges, calibration_graph, calibration_points},
 };
 use ort::value::TensorElementType;
 
@@ -90,10 +90,12 @@ pub(crate) fn ranges(
     activations(library, &extended, options, sequences, &mut |name, values| {
         seen.entry(name.to_owned()).or_default().add(values);
     })?;
-    let range = |name: String| {
-        let range = seen.get(&name).and_then(|histogram| histogram.range(calibrator));
-        let missing = || LoadError::Unsupported(format!("calibration: `{name}` showed no finite value"));
-        Ok((name.clone(), range.ok_or_else(missing)?))
+    let range = |point: CalibrationPoint| {
+        let CalibrationPoint { value, output } = point;
+        let range = seen.get(&output).and_then(|histogram| histogram.range(calibrator));
+        let missing = || LoadError::Unsupported(format!("calibration: `{value}` showed no finite value"));
+        let range = range.ok_or_else(missing)?;
+        Ok((value, range))
     };
     calibration_points(&model).into_iter().map(range).collect()
 }

@@ -37,6 +37,9 @@ fn load(library: &Path, folder: &Path) -> chimera_core::Result<Arc<dyn Session>>
     wait(backend.load(&ModelRef::at("export", folder), &LoadOptions::default()))
 }
 
+/// What makes an older export of a graph.
+type Change = fn(&mut Model);
+
 /// The last positions' places, told from the mask: what exports do that take no places.
 fn without_positions(model: &mut Model) {
     let graph = model.graph_mut();
@@ -98,7 +101,7 @@ fn older_exports_give_the_same_logits() {
     let ours = load(&library, &files.dir).expect("it loads");
     let tokens: Vec<u32> = (0..80).map(|i| i * 37 % 251).collect();
     let wanted = wait(ours.logits(&tokens)).expect("logits");
-    let changes: [(&str, &[fn(&mut Model)]); 4] = [
+    let changes: [(&str, &[Change]); 4] = [
         ("no number of logits", &[without_keep]),
         ("no places", &[without_positions]),
         ("narrow ids", &[narrow]),

@@ -1,5 +1,10 @@
 //! Files that are no usable library: probing says what each is, and neither panics nor ends the process.
-#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests fail like tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests"
+)]
 
 mod common;
 

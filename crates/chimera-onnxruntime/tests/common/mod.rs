@@ -1,5 +1,10 @@
 //! What the tests of the adapter's public side share.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests"
+)]
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::{path::PathBuf, sync::Arc};
