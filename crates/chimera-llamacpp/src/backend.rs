@@ -20,6 +20,10 @@ pub(crate) const MAX_BATCH: usize = 64;
 #[derive(Debug, Clone)]
 pub struct LlamaCppBackend {
     id: BackendId,
+    #[cfg_attr(
+        not(feature = "llamacpp"),
+        expect(dead_code, reason = "nothing is stamped without llama.cpp")
+    )]
     clock: Arc<dyn Clock>,
     models: Option<PathBuf>,
     gpu_layers: u32,

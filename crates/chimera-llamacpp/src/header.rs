@@ -21,6 +21,19 @@ const LARGEST: u64 = 1 << 20;
 /// Largest context that is believed.
 const LONGEST: u64 = 1 << 28;
 
+/// Constants of the arithmetic.
+const CONSTANTS: &[&str] = &[
+    "attention.layer_norm_epsilon",
+    "attention.layer_norm_rms_epsilon",
+    "attention.group_norm_epsilon",
+    "attention.scale",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "rope.freq_base",
+    "rope.freq_base_swa",
+    "rope.scaling.factor",
+];
+
 /// A checked header.
 pub(crate) struct Header {
     pub(crate) info: ModelInfo,
@@ -143,6 +156,17 @@ impl Shape {
             && (heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads))
         {
             return Err(keys.invalid(format!("it describes {heads} heads and {kv_heads} key/value heads")));
+        }
+        // llama.cpp ends the process at a negative epsilon, and computes with no number at all.
+        for key in CONSTANTS {
+            if keys.file.float(&keys.name(key)).is_some_and(|value| !value.is_finite() || value < 0.0) {
+                return Err(keys.invalid(format!("{} is no positive number", keys.name(key))));
+            }
+        }
+        if let (Some(turned), Some((key, _))) = (keys.small("rope.dimension_count", LARGEST)?, self.head_dims)
+            && (turned > key || turned % 2 != 0)
+        {
+            return Err(keys.invalid(format!("rotary positions on {turned} of {key} values")));
         }
         // A file of as many layers as it says has a tensor in the last one, and none beyond.
         let has = |layer: u64| {

@@ -46,15 +46,20 @@ pub(crate) fn has_gpu() -> bool {
     library().is_ok_and(LlamaBackend::supports_gpu_offload)
 }
 
-/// What llama.cpp says of itself.
+/// What llama.cpp says of itself. It is asked once in a process.
 pub(crate) fn details() -> Vec<(String, String)> {
+    static DETAILS: OnceLock<Vec<(String, String)>> = OnceLock::new();
+    DETAILS.get_or_init(ask).clone()
+}
+
+fn ask() -> Vec<(String, String)> {
     let detail = |name: &str, value: String| (name.to_owned(), value);
     if let Err(error) = library() {
         return vec![detail("llama.cpp", error.to_string())];
     }
     #[expect(unsafe_code, reason = "llama-cpp-2 has no names for these")]
-    // SAFETY: all three return strings that end with a zero; those of the versions are constants, and that of the system
-    // is a static buffer that is written alike at each call and copied here at once.
+    // SAFETY: all three return strings that end with a zero. Those of the versions are constants. That of the system is a
+    // static buffer, written anew at each call: two threads must not ask at once, and the caller above asks once.
     let [llama, ggml, system] = unsafe {
         [sys::llama_version(), sys::ggml_version(), sys::llama_print_system_info()]
             .map(|text| CStr::from_ptr(text).to_string_lossy().into_owned())
