@@ -184,8 +184,7 @@ fn join_quality(parts: &[RunDir], run: &RunDir) -> Result<Vec<String>, RunError>
                 Some(before) if record.is_measured() && !before.says_the_same(&record) => {
                     let QualityKey { backend, model, check, detail } = key;
                     let run = &part.manifest().run_id;
-                    differing
-                        .push(format!("{check:?} {detail} of {model} on {backend} differs in run {run}"));
+                    differing.push(format!("{check:?} {detail}: {model} on {backend} differs in run {run}"));
                 }
                 Some(_) => {}
             }
