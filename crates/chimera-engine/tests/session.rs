@@ -337,3 +337,36 @@ fn a_seed_gives_its_tokens_again() {
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
 }
+
+#[test]
+fn logits_come_in_chunks_and_a_dropped_reading_stops() {
+    let rig = rig();
+    let calls = || std::mem::take(&mut *rig.calls.lock().unwrap());
+    let logits = block_on(rig.session.logits(&[1, 2, 3, 4, 9])).unwrap();
+    assert_eq!((logits.rows(), logits.vocabulary), (5, VOCABULARY));
+    for (index, token) in [1, 2, 3, 4, 9].into_iter().enumerate() {
+        let row = logits.row(index).unwrap();
+        let likeliest = row.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b)).unwrap().0;
+        assert_eq!(likeliest, token + 1, "the row after {token}");
+    }
+    assert_eq!(calls(), [(4, Wanted::All), (1, Wanted::All)], "every token is read, in chunks");
+    // A score does not read the last token, which predicts nothing that is asked.
+    let score = block_on(rig.session.score(&[1, 2, 3, 4, 9])).unwrap().log_probabilities;
+    assert!(score[0] > -0.1 && score[3] < -5.0, "{score:?}");
+    assert_eq!(calls(), [(4, Wanted::All)]);
+    assert_eq!(block_on(rig.session.logits(&[])).unwrap().rows(), 0);
+
+    // Sixteen chunks of five milliseconds, and nobody waits for them.
+    let slow = vec![SLOW; 64];
+    assert!(rig.session.logits(&slow).now_or_never().is_none());
+    block_on(rig.session.idle());
+    let read = calls().len();
+    assert!(read < 16, "{read} of 16 chunks were read for nobody");
+
+    let code = |tokens: &[u32]| block_on(rig.session.logits(tokens)).unwrap_err().code();
+    assert_eq!(code(&[1, 256]), "invalid-request");
+    assert_eq!(code(&[1; 129]), "invalid-request");
+    assert_eq!(code(&[1, ERROR]), "out-of-memory");
+    assert_eq!(code(&[PANIC]), "failed");
+    assert_eq!(code(&[1]), "failed", "after a panic the model is not trusted");
+}

@@ -24,6 +24,11 @@ fn row(logits: &Logits, index: usize) -> Result<&[f32], Failure> {
     logits.row(index).ok_or_else(|| Failure::new(format_args!("there is no row {index}")))
 }
 
+/// Whether a difference may come from rounding; one that is no number does not.
+fn rounded(apart: f64) -> bool {
+    apart <= ROUNDING
+}
+
 fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0.0, f64::max)
 }
@@ -44,14 +49,14 @@ pub(crate) async fn logits_have_a_row_per_token(context: &Context<'_>) -> Result
     ensure!(whole.values.iter().all(|logit| logit.is_finite()), "a logit is not a number");
     let again = session.logits(&ids).await?;
     let apart = largest_difference(&whole.values, &again.values);
-    ensure!(apart <= ROUNDING, "the same sequence has other logits the second time: {apart} apart");
+    ensure!(rounded(apart), "the same sequence has other logits the second time: {apart} apart");
     // Later tokens do not change what was predicted before them.
     let half = ids.get(..ids.len() / 2 + 1).unwrap_or_default();
     let part = session.logits(half).await?;
     ensure!(part.rows() == half.len(), "{} rows of logits for {} tokens", part.rows(), half.len());
     for index in 0..half.len() {
         let apart = largest_difference(row(&whole, index)?, row(&part, index)?);
-        ensure!(apart <= ROUNDING, "a prefix has other logits at {index}: {apart} apart");
+        ensure!(rounded(apart), "a prefix has other logits at {index}: {apart} apart");
     }
     let nothing = session.logits(&[]).await?;
     ensure!(nothing.rows() == 0, "no tokens have {} rows of logits", nothing.rows());
@@ -72,7 +77,7 @@ pub(crate) async fn logits_equal_the_score(context: &Context<'_>) -> Result<(), 
     for (index, (&next, &scored)) in ids.iter().skip(1).zip(&score).enumerate() {
         let p = log_probability(row(&logits, index)?, next)?;
         ensure!(
-            (p - f64::from(scored)).abs() <= ROUNDING,
+            rounded((p - f64::from(scored)).abs()),
             "token {next} after position {index} has log probability {p} by the logits and {scored} by the score"
         );
     }
@@ -104,7 +109,7 @@ pub(crate) async fn logits_choose_the_greedy_token(context: &Context<'_>) -> Res
         let own = last.get(chosen as usize).copied().unwrap_or(f32::NEG_INFINITY);
         // Of two tokens that are as likely but for rounding either may be chosen.
         ensure!(
-            f64::from(largest) - f64::from(own) <= ROUNDING,
+            rounded(f64::from(largest) - f64::from(own)),
             "after {length} tokens greedy sampling chooses {chosen} with the logit {own}; the largest is {largest}"
         );
     }
@@ -156,7 +161,7 @@ pub(crate) async fn dropped_logits_leave_no_trace(context: &Context<'_>) -> Resu
         let again = session.logits(&ids).await?;
         let apart = largest_difference(&whole.values, &again.values);
         ensure!(
-            again.rows() == whole.rows() && apart <= ROUNDING,
+            again.rows() == whole.rows() && rounded(apart),
             "after a drop the same sequence has other logits: {apart} apart"
         );
     }

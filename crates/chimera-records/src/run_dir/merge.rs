@@ -183,9 +183,10 @@ fn join_quality(parts: &[RunDir], run: &RunDir) -> Result<Vec<String>, RunError>
                 // Times of builds differ from host to host; what is left must not.
                 Some(before) if record.is_measured() && !before.says_the_same(&record) => {
                     let QualityKey { backend, model, check, detail } = key;
+                    let what = format!("{check:?} {detail}");
+                    let what = what.trim_end();
                     let run = &part.manifest().run_id;
-                    differing
-                        .push(format!("{check:?} {detail} of {model} on {backend} differs in run {run}"));
+                    differing.push(format!("{what}: {model} on {backend} differs in run {run}"));
                 }
                 Some(_) => {}
             }
