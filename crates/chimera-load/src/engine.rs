@@ -10,7 +10,7 @@ use std::{
 };
 
 use chimera_core::{Batch, Clock, Stamp};
-use chimera_records::{Factors, First, TrialRole};
+use chimera_records::{Constants, Factors, First, FirstPrefill, Flag, Outcome, TrialRole};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::{
@@ -57,12 +57,34 @@ struct Next {
     role: TrialRole,
 }
 
-/// Counters that go on over levels and blocks.
+/// What goes on over levels and blocks: counters, and what the server has said so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Numbers {
     pub(crate) id: u32,
     pub(crate) position: u32,
     pub(crate) used: bool,
+    /// Of the first prompt that was read while no other request was under way: company makes reading slower, never
+    /// faster, so later prompts may be held against it.
+    first_prefill: Option<FirstPrefill>,
+    constants: Constants,
+}
+
+impl Numbers {
+    /// Flags what only the requests before show.
+    fn judge(&mut self, ended: &mut Ended) {
+        let trial = &mut ended.trial;
+        let Some(lane) = trial.lanes.first().filter(|_| trial.outcome == Outcome::Completed) else { return };
+        let cached = self.first_prefill.is_some_and(|first| first.shows_cache(lane));
+        let constant = self.constants.see(lane);
+        if self.first_prefill.is_none() && ended.alone {
+            self.first_prefill = FirstPrefill::of(lane);
+        }
+        for (flag, raised) in [(Flag::CachedPrompt, cached), (Flag::ImplausibleServerTiming, constant)] {
+            if raised && !trial.flags.contains(&flag) {
+                trial.flags.push(flag);
+            }
+        }
+    }
 }
 
 /// A level under way.
@@ -182,12 +204,17 @@ impl<'a, 'm> Engine<'a, 'm> {
         };
         self.numbers.id = self.numbers.id.saturating_add(1);
         self.numbers.position = self.numbers.position.saturating_add(1);
+        // With several under way, each has company already.
+        if self.under_way.len() == 1 {
+            self.under_way.iter_mut().for_each(|task| task.running.has_company());
+        }
         let stream = run.target.session.generate(Batch::from(request));
         let task = Task { running: Running::new(issue, stream), clock: Arc::clone(run.clock) };
         self.under_way.push(task);
     }
 
-    fn ended(&mut self, ended: Ended, sink: &mut dyn Keep) -> Result<(), LoadError> {
+    fn ended(&mut self, mut ended: Ended, sink: &mut dyn Keep) -> Result<(), LoadError> {
+        self.numbers.judge(&mut ended);
         if let Source::Closed { free, .. } = &mut self.source {
             let now = self.run.clock.now().0;
             // The place is free since the answer ended, not since we saw it; a failure has no stamp of its end.

@@ -212,8 +212,8 @@ impl Run {
         let seen = &self.seen;
         let end = End {
             reason,
-            prompt_tokens: seen.prompt_tokens,
-            cached_tokens: seen.cached_tokens,
+            prompt_tokens: seen.prompt_tokens.or_else(|| finished?.prompt),
+            cached_tokens: seen.cached_tokens.or_else(|| finished?.cached),
             generated: finished.and_then(|finished| finished.generated).or(seen.carried),
             total: self.arrived.elapsed(),
             load: self.load,
