@@ -57,6 +57,7 @@ fn analysis(criterion: &mut Criterion) {
                 settings: settings.clone(),
                 manifest: manifest.clone(),
                 trials,
+                quality: Vec::new(),
                 damage: Vec::new(),
             };
             let findings = Tr121.analyse(&data).expect("findings");

@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, fmt::Write as _, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use chimera_core::{
     Availability, BackendError, BackendId, Batch, Capabilities, Clock, ClockSource, Event, EventKind,
-    EventStream, FinishReason, Finished, InferenceBackend, LoadOptions, ModelInfo, ModelRef, Probe, Result,
-    Score, Session, Stamp, SystemClock,
+    EventStream, FinishReason, Finished, InferenceBackend, LoadOptions, Logits, ModelInfo, ModelRef, Probe,
+    Result, Score, Session, Stamp, SystemClock,
 };
 use chimera_harness::{
     BlockEnd, BlockRun, Cancel, FoundModel, MemorySink, Missing, Registry, RegistryError, Sink, run_block,
@@ -74,6 +74,9 @@ impl Session for Resident {
     }
     async fn score(&self, _: &[u32]) -> Result<Score> {
         Err(BackendError::Unsupported { backend: BackendId::new("instant"), what: "scoring".into() })
+    }
+    async fn logits(&self, _: &[u32]) -> Result<Logits> {
+        Err(BackendError::Unsupported { backend: BackendId::new("instant"), what: "logits".into() })
     }
     async fn idle(&self) {}
     async fn unload(&self) -> Result<()> {

@@ -56,6 +56,7 @@ fn trial(id: u32) -> Trial {
             scenario: "medium".into(),
             budget: 64,
             batch: 1,
+            concurrency: 1,
             threads: 2,
         },
         firsts: Vec::new(),

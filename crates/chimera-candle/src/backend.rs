@@ -80,6 +80,7 @@ impl CandleBackend {
         capabilities.token_prompts = true;
         capabilities.tokenize = true;
         capabilities.scoring = true;
+        capabilities.logits = true;
         // Sums on the CPU are always split the same way; those of GPU libraries need not be.
         capabilities.deterministic = self.device == CandleDevice::Cpu;
         capabilities.max_batch = u32::try_from(MAX_BATCH).ok();

@@ -42,7 +42,7 @@ pub struct CompareArgs {
         long,
         value_name = "FACTOR",
         value_delimiter = ',',
-        default_value = "backend,model,scenario,gen,batch,threads"
+        default_value = "backend,model,scenario,gen,batch,concurrency,threads"
     )]
     pub by: Vec<Factor>,
     /// What is under test and may therefore differ: model-digest, prompts, sampling, warmup, backend-version, build, host,

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is the job of this crate")]
 
 pub mod artifacts;
+pub mod audit;
 pub mod bench;
 pub mod compare;
 pub mod exit;

@@ -26,6 +26,16 @@ pub fn models(lab: &Lab, settings: &Settings, offline: bool) -> anyhow::Result<(
         .filter(|(_, backend)| *backend != "sim")
         .flat_map(|(grid, backend)| grid.model.iter().map(move |model| (model.as_str(), backend)))
         .collect();
+    let mut needed = needed;
+    // The reference of the checks is needed also where no grid asks for it.
+    if let Some(quality) = design.quality.as_ref().filter(|quality| quality.reference != "sim") {
+        let asked: Vec<&str> = needed.iter().map(|(model, _)| *model).collect();
+        let references = asked
+            .into_iter()
+            .filter_map(|model| quality.reference_of(design, design.model(model)?))
+            .map(|reference| (reference.id.as_str(), quality.reference.as_str()));
+        needed.extend(references.collect::<Vec<_>>());
+    }
     for entry in &design.model {
         for (_, backend) in needed.iter().filter(|(id, _)| *id == entry.id) {
             match model(lab, entry, backend, offline) {

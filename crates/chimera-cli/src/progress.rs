@@ -7,7 +7,7 @@ use std::{
 };
 
 use chimera_harness::{BlockEnd, Progress};
-use chimera_records::Outcome;
+use chimera_records::{Outcome, QualityRecord};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A reporter for standard error.
@@ -16,6 +16,9 @@ pub struct Reporter {
     bar: Option<ProgressBar>,
     block: BlockSoFar,
     blocks: u32,
+    /// The check under way.
+    check: String,
+    checking: Option<Instant>,
 }
 
 /// What the line of a block says.
@@ -39,7 +42,7 @@ impl Reporter {
             .unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
         });
-        Self { bar, block: BlockSoFar::default(), blocks: 0 }
+        Self { bar, block: BlockSoFar::default(), blocks: 0, check: String::new(), checking: None }
     }
 
     /// Shows one thing that happened.
@@ -57,6 +60,22 @@ impl Reporter {
                     bar.reset_eta();
                     bar.enable_steady_tick(Duration::from_millis(250));
                 }
+            }
+            Progress::QualityStarted { backend, model, number, of } => {
+                self.checking = Some(Instant::now());
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("check {number}/{of}: {model} on {backend}"));
+                }
+                self.check = format!("check {number}/{of}: {model} on {backend}");
+            }
+            Progress::QualityFound { record } => self.found(record),
+            Progress::QualityEnded { end, .. } => {
+                let seconds = self.checking.map_or(0.0, |start| start.elapsed().as_secs_f64());
+                let mut line = format!("{}: {seconds:.1} s", self.check);
+                if let BlockEnd::Failed { reason, .. } | BlockEnd::Died { reason } = end {
+                    line.push_str(&format!("; {reason}"));
+                }
+                self.line(&line);
             }
             Progress::BlockStarted { .. } => {
                 self.block = BlockSoFar { started: Some(Instant::now()), ..BlockSoFar::default() };
@@ -97,6 +116,28 @@ impl Reporter {
             }
             _ => {}
         }
+    }
+
+    /// What was found out about an arm, in a few words.
+    fn found(&self, record: &QualityRecord) {
+        let said = match record {
+            QualityRecord::Agreement(of) => {
+                let kl = of.mean_kl.map_or_else(String::new, |kl| format!(", KL {kl:.2e}"));
+                let share = 100.0 * of.top1_agreement;
+                format!("{}: {share:.1} % as the reference says it{kl}", of.scenario)
+            }
+            QualityRecord::Perplexity(of) => match of.value() {
+                Some(value) => format!("perplexity {value:.3} over {} chunks", of.chunks.len()),
+                None => return,
+            },
+            QualityRecord::NotMeasured(of) => {
+                let scenario = of.scenario.as_ref().map_or_else(String::new, |id| format!(" on {id}"));
+                format!("{:?}{scenario} not measured ({}): {}", of.what, of.code, of.reason)
+            }
+            // Files and times are for the report.
+            _ => return,
+        };
+        self.line(&format!("  {said}"));
     }
 
     fn block_ended(&self, block: u32, end: &BlockEnd) {

@@ -14,7 +14,7 @@ use chimera_core::{BackendId, Clock, InferenceBackend};
 use chimera_harness::{FoundModel, Missing, Registry, RegistryError};
 use chimera_ollama::OllamaBackend;
 use chimera_openai::OpenAiBackend;
-use chimera_records::{FileRecord, LagRecord, ModelEntry};
+use chimera_records::{Audit, FileRecord, LagRecord, ModelEntry};
 use chimera_sim::{Noise, SimBackend, SimModel};
 use chimera_wire::{Endpoint, LagMeter, Proxy, WireError};
 use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
@@ -24,6 +24,12 @@ pub const BACKENDS: &[&str] = &["candle", "ollama", "openai", "sim"];
 
 /// Port that Ollama listens on unless told otherwise.
 pub const OLLAMA_PORT: u16 = 11434;
+
+/// Texts that this program ships, by their paths in the checkout.
+const TEXTS: &[(&str, &str)] = &[
+    ("fixtures/text/evaluation.txt", include_str!("../../../fixtures/text/evaluation.txt")),
+    ("fixtures/text/calibration.txt", include_str!("../../../fixtures/text/calibration.txt")),
+];
 
 /// The kind of a backend's name: what stands before the `@`.
 #[must_use]
@@ -70,6 +76,11 @@ impl Lab {
         self.block = u64::from(block);
         self.threads = Some(threads);
         self
+    }
+
+    /// Whether the zoo makes or fetches a model's weights.
+    fn is_ours(&self, entry: &ModelEntry) -> bool {
+        Zoo::spec(&entry.source).is_ok() || chimera_zoo::real_model(&entry.source).is_some()
     }
 
     /// The files of a model in the form that a backend takes.
@@ -233,8 +244,7 @@ impl Registry for Lab {
                 ..FoundModel::named(entry.source.as_str())
             });
         }
-        let ours = Zoo::spec(&entry.source).is_ok() || chimera_zoo::real_model(&entry.source).is_some();
-        if kind(backend) == "openai" || (is_remote(backend) && !ours) {
+        if kind(backend) == "openai" || (is_remote(backend) && !self.is_ours(entry)) {
             return Ok(FoundModel {
                 provenance: Some("as the server has it".to_owned()),
                 ..FoundModel::named(entry.source.as_str())
@@ -254,6 +264,27 @@ impl Registry for Lab {
             provenance: Some(provenance(&files)),
             ..FoundModel::at(entry.id.as_str(), path)
         })
+    }
+
+    fn text(&self, name: &str) -> Result<String, Missing> {
+        if let Some((_, text)) = TEXTS.iter().find(|(own, _)| *own == name) {
+            return Ok((*text).to_owned());
+        }
+        let path = crate::places::checkout().unwrap_or_default().join(name);
+        std::fs::read_to_string(&path)
+            .map_err(|error| Missing { reason: format!("cannot read {}: {error}", path.display()) })
+    }
+
+    fn audit(&self, entry: &ModelEntry, backend: &str) -> Result<Vec<Audit>, Missing> {
+        if backend == "sim" {
+            return Err(Missing { reason: "simulated: there are no weights".to_owned() });
+        }
+        if kind(backend) == "openai" || !self.is_ours(entry) {
+            return Err(Missing {
+                reason: "the server has its own weights: their file is not here".to_owned(),
+            });
+        }
+        Ok(vec![crate::audit::files(&self.files_for(entry, backend)?, entry, backend)?])
     }
 
     fn client_lag(&self) -> Vec<(String, LagRecord)> {

@@ -13,6 +13,8 @@ use crate::exit::{FILES, USAGE, WithExit};
 /// A stage that can be repeated on an existing run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Stage {
+    /// Check what was not checked yet of the run's arms (agreement, perplexity, files), then records to findings.
+    Quality,
     /// Records to findings, then the report.
     Analyse,
     /// Findings to the report.
@@ -27,14 +29,17 @@ pub fn read(path: &Path) -> anyhow::Result<RunData> {
     let run = RunDir::open(path).exit(FILES)?;
     let settings = run.settings().exit(FILES)?;
     let trials = run.read_trials().exit(FILES)?;
-    let damage = trials
-        .damage
-        .map(|damage| {
-            format!("trials.jsonl, line {}: {} ({} bytes left out)", damage.line, damage.reason, damage.bytes)
-        })
+    let quality = run.read_quality().exit(FILES)?;
+    let damage = [("trials.jsonl", trials.damage), ("quality.jsonl", quality.damage)]
         .into_iter()
+        .filter_map(|(file, damage)| {
+            let damage = damage?;
+            let (line, reason, bytes) = (damage.line, damage.reason, damage.bytes);
+            Some(format!("{file}, line {line}: {reason} ({bytes} bytes left out)"))
+        })
         .collect();
-    Ok(RunData { settings, manifest: run.manifest().clone(), trials: trials.trials, damage })
+    let manifest = run.manifest().clone();
+    Ok(RunData { settings, manifest, trials: trials.trials, quality: quality.records, damage })
 }
 
 /// Analyses a run and writes its report. Gives the findings back.

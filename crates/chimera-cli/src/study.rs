@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::Context;
 use chimera_harness::{
-    Cancel, CostHint, ProcessLauncher, Supervisor, estimate, hints_from, host_record, serve_block,
+    Cancel, CostHint, HarnessError, Launcher, ProcessLauncher, Progress, Supervisor, checks, estimate,
+    hints_from, host_record, serve_block,
 };
 use chimera_records::{Design, ModelEntry, NewRun, Overrides, Plan, RunDir, RunStatus, Settings, Shard};
 use chimera_report::Findings;
@@ -82,6 +83,17 @@ pub struct StudyArgs {
 pub fn main(study: &dyn Study, args: &StudyArgs) -> anyhow::Result<u8> {
     if let (Some(run), Some(stage)) = (&args.run, args.stage) {
         let findings = match stage {
+            Stage::Quality => {
+                let open = RunDir::open(run).exit(FILES)?;
+                prepare::models(&Lab::open().exit(FILES)?, &open.settings().exit(FILES)?, args.offline)?;
+                let status = drive(open, |supervisor, launcher, cancel, report| {
+                    supervisor.run_checks(launcher, cancel, report)
+                })?;
+                if status == RunStatus::Cancelled {
+                    return Ok(CANCELLED);
+                }
+                stages::analyse(study, run)?
+            }
             Stage::Analyse => stages::analyse(study, run)?,
             Stage::Render => stages::render(study, run)?,
         };
@@ -195,6 +207,19 @@ fn backends(design: &Design, args: &StudyArgs) -> Vec<String> {
 }
 
 fn measure(run: RunDir) -> anyhow::Result<RunStatus> {
+    drive(run, |supervisor, launcher, cancel, report| supervisor.run(launcher, cancel, report))
+}
+
+/// Has a supervisor work on a run, with processes of this program, and shows its progress.
+fn drive(
+    run: RunDir,
+    work: impl FnOnce(
+        &mut Supervisor,
+        &mut dyn Launcher,
+        &Cancel,
+        &mut dyn FnMut(&Progress),
+    ) -> Result<RunStatus, HarnessError>,
+) -> anyhow::Result<RunStatus> {
     let cancel = Cancel::new();
     let handle = cancel.clone();
     // A second Ctrl-C is for a program that does not end by itself.
@@ -214,7 +239,7 @@ fn measure(run: RunDir) -> anyhow::Result<RunStatus> {
     });
     let mut reporter = Reporter::new();
     let mut supervisor = Supervisor::take(run).exit(FILES)?.host(HostProbe::system());
-    supervisor.run(&mut launcher, &cancel, &mut |progress| reporter.see(progress)).exit(RUN_FAILED)
+    work(&mut supervisor, &mut launcher, &cancel, &mut |progress| reporter.see(progress)).exit(RUN_FAILED)
 }
 
 /// The process of one block: told what to do on standard input, telling what happens on standard output.
@@ -257,10 +282,21 @@ fn print_plan(
     blocks: &[&chimera_records::Block],
     runs: &Path,
 ) -> io::Result<()> {
+    let arms = checks(settings, plan);
+    if let Some(quality) = &settings.design.quality {
+        for arm in &arms {
+            let beside = match &arm.reference {
+                _ if arm.is_reference => "the reference".to_owned(),
+                Some(model) => format!("against {model} on {}", quality.reference),
+                None => format!("no model of its source in {}", quality.reference_variant),
+            };
+            writeln!(out, " check                      {:12} {:20} {beside}", arm.backend, arm.model)?;
+        }
+    }
     writeln!(
         out,
-        "{:>6} {:>5} {:>5}  {:9} {:8} {:20} {:8} {:>4} {:>5}",
-        "trial", "block", "thr", "role", "backend", "model", "prompt", "gen", "batch"
+        "{:>6} {:>5} {:>5}  {:9} {:8} {:20} {:8} {:>4} {:>5} {:>4}",
+        "trial", "block", "thr", "role", "backend", "model", "prompt", "gen", "batch", "once"
     )?;
     for block in blocks {
         for trial in &block.trials {
@@ -272,14 +308,15 @@ fn print_plan(
             let threads = if block.threads == 0 { "all".to_owned() } else { block.threads.to_string() };
             writeln!(
                 out,
-                "{:>6} {:>5} {:>5}  {role:9} {:8} {:20} {:8} {budget:>4} {:>5}",
+                "{:>6} {:>5} {:>5}  {role:9} {:8} {:20} {:8} {budget:>4} {:>5} {:>4}",
                 trial.id,
                 block.index + 1,
                 threads,
                 cell.backend,
                 cell.model,
                 cell.scenario,
-                cell.batch
+                cell.batch,
+                cell.concurrency
             )?;
         }
     }
@@ -291,6 +328,9 @@ fn print_plan(
     let basis =
         from.map_or_else(|| "rough figures for a small CPU".to_owned(), |run| format!("the trials of {run}"));
     writeln!(out, "about {:.1} minutes, from {basis}", sum.seconds / 60.0)?;
+    if !arms.is_empty() {
+        writeln!(out, "{} arms are checked before that, which is not in this estimate", arms.len())?;
+    }
     if sum.unknown > 0 {
         writeln!(out, "{} trials are not in this estimate: nothing is known of their models", sum.unknown)?;
     }

@@ -40,6 +40,8 @@ pub enum Need {
     Tokenize,
     /// [`Capabilities::scoring`].
     Scoring,
+    /// [`Capabilities::logits`].
+    Logits,
     /// [`Capabilities::deterministic`].
     Deterministic,
     /// [`Capabilities::max_batch`] of two or more.
@@ -62,6 +64,7 @@ impl Need {
             Self::Chat => capabilities.chat,
             Self::Tokenize => capabilities.tokenize,
             Self::Scoring => capabilities.scoring,
+            Self::Logits => capabilities.logits,
             Self::Deterministic => capabilities.deterministic,
             Self::Batch => capabilities.max_batch.is_some_and(|most| most > 1),
             Self::InFlight => capabilities.max_in_flight.is_some_and(|most| most > 1),
@@ -81,6 +84,7 @@ impl fmt::Display for Need {
             Self::Chat => "chat",
             Self::Tokenize => "tokenisation",
             Self::Scoring => "scoring",
+            Self::Logits => "logits",
             Self::Deterministic => "the same tokens for the same request",
             Self::Batch => "batches of two or more",
             Self::InFlight => "two or more generations at once",
@@ -193,6 +197,11 @@ macro_rules! __scenarios {
             what_is_disclaimed_is_refused [];
             tokens_are_stable [Tokenize];
             score_keeps_its_laws [Scoring];
+            logits_have_a_row_per_token [Logits];
+            logits_equal_the_score [Logits, Scoring];
+            logits_choose_the_greedy_token [Logits, TokenPrompts, TokenCounts];
+            logits_of_what_cannot_be_read_are_refused [Logits];
+            dropped_logits_leave_no_trace [Logits];
             unload_closes [];
         }
     };

@@ -9,7 +9,9 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 
-use crate::{BackendId, Batch, Event, LoadOptions, ModelInfo, ModelRef, Probe, Result, Score, StreamError};
+use crate::{
+    BackendId, Batch, Event, LoadOptions, Logits, ModelInfo, ModelRef, Probe, Result, Score, StreamError,
+};
 
 /// Events of one batch. It borrows nothing, so it can be moved to another task.
 pub type EventStream = BoxStream<'static, std::result::Result<Event, StreamError>>;
@@ -57,6 +59,16 @@ pub trait Session: fmt::Debug + Send + Sync + 'static {
     /// [`crate::BackendError::Unsupported`] unless [`crate::Capabilities::scoring`] is declared.
     async fn score(&self, tokens: &[u32]) -> Result<Score>;
 
+    /// Raw logits after each position of a sequence of token ids, as many rows as tokens; special tokens are not added.
+    /// What two backends make of the same weights is compared by them, never timed. They take four bytes times the
+    /// vocabulary for each token, so callers ask for parts of a long text. Dropping the future cancels it within the
+    /// bounds of a generation.
+    ///
+    /// # Errors
+    /// [`crate::BackendError::Unsupported`] unless [`crate::Capabilities::logits`] is declared,
+    /// [`crate::BackendError::InvalidRequest`] for an id outside the vocabulary or more tokens than the context.
+    async fn logits(&self, tokens: &[u32]) -> Result<Logits>;
+
     /// Resolves when no work of this session is left on the device or server, cancelled work included. The harness
     /// awaits it between trials, so that a cancelled trial cannot disturb the next.
     async fn idle(&self);
@@ -99,6 +111,9 @@ impl<T: Session + ?Sized> Session for Arc<T> {
     }
     async fn score(&self, tokens: &[u32]) -> Result<Score> {
         (**self).score(tokens).await
+    }
+    async fn logits(&self, tokens: &[u32]) -> Result<Logits> {
+        (**self).logits(tokens).await
     }
     async fn idle(&self) {
         (**self).idle().await;

@@ -27,7 +27,7 @@ pub use error::{BackendError, Result, StreamError};
 pub use event::{ClockSource, Event, EventKind, FinishReason, Finished, Phase, PhaseTiming};
 pub use ext::{BackendExt, Generation, SessionExt};
 pub use law::{Law, LawBreach};
-pub use model::{LoadOptions, ModelInfo, ModelRef, Parameters, Score};
+pub use model::{LoadOptions, Logits, ModelInfo, ModelRef, Parameters, Score};
 pub use probe::{Availability, Capabilities, Probe};
 pub use request::{Batch, Message, Prompt, Request, Role, Sampling};
 pub use time::{BackendId, Clock, Stamp, SystemClock};

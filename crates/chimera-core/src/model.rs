@@ -87,6 +87,31 @@ impl ModelInfo {
     }
 }
 
+/// Raw logits of a model over a sequence, one row per token: row `i` is what the model holds of the token that follows
+/// tokens `0..=i`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logits {
+    /// Rows one after the other, each of [`Logits::vocabulary`] values.
+    pub values: Vec<f32>,
+    /// Values per row.
+    pub vocabulary: usize,
+}
+
+impl Logits {
+    /// Row `index`; `None` beyond the last.
+    #[must_use]
+    pub fn row(&self, index: usize) -> Option<&[f32]> {
+        let start = index.checked_mul(self.vocabulary)?;
+        self.values.get(start..start.checked_add(self.vocabulary)?).filter(|row| !row.is_empty())
+    }
+
+    /// Number of whole rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.values.len().checked_div(self.vocabulary).unwrap_or(0)
+    }
+}
+
 /// How well a model predicts a sequence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Score {

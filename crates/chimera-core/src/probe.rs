@@ -99,6 +99,8 @@ pub struct Capabilities {
     pub tokenize: bool,
     /// [`crate::Session::score`] answers.
     pub scoring: bool,
+    /// [`crate::Session::logits`] answers.
+    pub logits: bool,
     /// Same seed, same request, same build: same tokens.
     pub deterministic: bool,
     /// Lanes in one batch; `None` when unknown, and then one is assumed.

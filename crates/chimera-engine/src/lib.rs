@@ -6,6 +6,7 @@
 
 mod generation;
 mod model;
+mod reading;
 mod sampler;
 mod session;
 mod stream;

@@ -3,7 +3,9 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use async_trait::async_trait;
-use chimera_core::{BackendError, BackendId, Batch, Clock, EventStream, ModelInfo, Result, Score, Session};
+use chimera_core::{
+    BackendError, BackendId, Batch, Clock, EventStream, Logits, ModelInfo, Result, Score, Session,
+};
 use futures_channel::oneshot;
 
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
 
 /// A model that is resident in a thread of its own.
 ///
-/// Generations and scores run one after the other in the order of their first poll; the wait is reported as
+/// Generations, scores and readings of logits run one after the other in the order of their first poll; the wait is reported as
 /// [`chimera_core::Phase::Queue`]. Dropping the session frees the model once its streams have gone too.
 #[derive(Debug)]
 pub struct EngineSession {
@@ -63,6 +65,12 @@ impl Session for EngineSession {
     async fn score(&self, tokens: &[u32]) -> Result<Score> {
         let (reply, answer) = oneshot::channel();
         self.shared.submit(Task::Score { tokens: tokens.to_vec(), reply })?;
+        answer.await.unwrap_or_else(|_| Err(self.shared.gone()))
+    }
+
+    async fn logits(&self, tokens: &[u32]) -> Result<Logits> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.submit(Task::Logits { tokens: tokens.to_vec(), reply })?;
         answer.await.unwrap_or_else(|_| Err(self.shared.gone()))
     }
 

@@ -11,12 +11,13 @@ use std::{
     thread::JoinHandle,
 };
 
-use chimera_core::{BackendError, BackendId, Clock, ModelInfo, Result, Score, StreamError};
+use chimera_core::{BackendError, BackendId, Clock, Logits, ModelInfo, Result, Score, StreamError};
 use futures_channel::oneshot;
 
 use crate::{
-    LanguageModel, Tokenizer, Wanted,
+    LanguageModel, Tokenizer,
     generation::{Job, Surroundings, run},
+    reading::{self, Stop},
 };
 
 /// Something for the worker to do.
@@ -25,6 +26,10 @@ pub(crate) enum Task {
     Score {
         tokens: Vec<u32>,
         reply: oneshot::Sender<Result<Score>>,
+    },
+    Logits {
+        tokens: Vec<u32>,
+        reply: oneshot::Sender<Result<Logits>>,
     },
     /// Answers when every task before it is done.
     Barrier(oneshot::Sender<()>),
@@ -186,15 +191,15 @@ impl Worker {
                 }
             }
             Task::Score { tokens, reply } => {
-                let outcome = catch_unwind(AssertUnwindSafe(|| self.score(model.as_mut(), &tokens, &reply)));
-                match outcome {
-                    Ok(answer) => {
-                        let _ = reply.send(answer);
-                    }
-                    Err(panic) => {
-                        let _ = reply.send(Err(self.note(&*panic)));
-                        return None;
-                    }
+                let score = |stop: &Stop<'_>| reading::score(model.as_mut(), &self.backend, &tokens, stop);
+                if !self.answer(reply, score) {
+                    return None;
+                }
+            }
+            Task::Logits { tokens, reply } => {
+                let logits = |stop: &Stop<'_>| reading::logits(model.as_mut(), &self.backend, &tokens, stop);
+                if !self.answer(reply, logits) {
+                    return None;
                 }
             }
             Task::Barrier(reply) => {
@@ -216,51 +221,22 @@ impl Worker {
         error
     }
 
-    fn score(
+    /// Does work that answers once. False when it panicked: the model is not trusted any more.
+    fn answer<T>(
         &self,
-        model: &mut dyn LanguageModel,
-        tokens: &[u32],
-        reply: &oneshot::Sender<Result<Score>>,
-    ) -> Result<Score> {
-        let refuse = |reason| BackendError::InvalidRequest { backend: self.backend.clone(), reason };
-        let vocabulary = model.vocabulary();
-        if let Some(id) = tokens.iter().find(|&&id| id as usize >= vocabulary) {
-            return Err(refuse(format!("token id {id} is not in the vocabulary of {vocabulary}")));
-        }
-        if tokens.len() > model.context() {
-            return Err(refuse(format!("{} tokens exceed the context of {}", tokens.len(), model.context())));
-        }
-        let mut log_probabilities = Vec::with_capacity(tokens.len().saturating_sub(1));
-        let read = tokens.len().saturating_sub(1);
-        if read == 0 {
-            return Ok(Score { log_probabilities });
-        }
-        let failed = |error: crate::EngineError| error.into_backend(&self.backend);
-        let mut cache = model.start(&[0], read).map_err(failed)?;
-        let chunk = model.prefill_chunk().max(1);
-        for start in (0..read).step_by(chunk) {
-            if self.closed.load(Ordering::Acquire) || reply.is_canceled() {
-                return Err(BackendError::Closed { backend: self.backend.clone() });
-            }
-            let end = read.min(start + chunk);
-            let logits = model.forward(cache.as_mut(), &tokens[start..end], Wanted::All).map_err(failed)?;
-            for (row, &next) in tokens[start + 1..=end].iter().enumerate() {
-                let row = logits.row(row).ok_or_else(|| BackendError::Protocol {
-                    backend: self.backend.clone(),
-                    detail: format!("{} rows of logits for {} positions", logits.rows(), end - start),
-                })?;
-                log_probabilities.push(log_probability(row, next as usize));
-            }
-        }
-        Ok(Score { log_probabilities })
+        reply: oneshot::Sender<Result<T>>,
+        work: impl FnOnce(&Stop<'_>) -> Result<T>,
+    ) -> bool {
+        let stop = || self.closed.load(Ordering::Acquire) || reply.is_canceled();
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(&stop)));
+        let (answer, alive) = match outcome {
+            Ok(answer) => (answer, true),
+            Err(panic) => (Err(self.note(&*panic)), false),
+        };
+        // A caller that has gone away needs no answer.
+        let _ = reply.send(answer);
+        alive
     }
-}
-
-/// Natural-log probability of one entry: its logit minus the log of the sum of exponentials.
-fn log_probability(logits: &[f32], index: usize) -> f32 {
-    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = logits.iter().map(|&l| (f64::from(l) - largest).exp()).sum();
-    (f64::from(logits[index]) - largest - sum.ln()) as f32
 }
 
 fn broken(backend: &BackendId, said: &str) -> BackendError {

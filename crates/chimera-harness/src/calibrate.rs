@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::{
     Cancel,
-    block::{End, Scratch, drive},
+    block::{End, Scratch, Until, drive},
 };
 
 const READINGS: u32 = 100_000;
@@ -53,7 +53,7 @@ fn per_event() -> Option<f64> {
             event(EventKind::Chunk { text: String::from(" word"), tokens: Some(1), id: Some(id) })
         }));
     events.push(event(EventKind::Finished(Finished::new(FinishReason::Length, Some(EVENTS)))));
-    let mut events: EventStream = stream::iter(events).boxed();
+    let mut events: [EventStream; 1] = [stream::iter(events).boxed()];
     let mut scratch = Scratch::default();
     scratch.begin(&Factors {
         backend: "none".into(),
@@ -61,12 +61,14 @@ fn per_event() -> Option<f64> {
         scenario: "none".into(),
         budget: EVENTS,
         batch: 1,
+        concurrency: 1,
         threads: 1,
     });
     let deadline = at.after(std::time::Duration::from_secs(60));
     let cancel = Cancel::new();
     let start = Instant::now();
-    let end = futures_executor::block_on(drive(&mut events, &mut scratch, &clock, deadline, &cancel));
+    let until = Until { clock: &clock, deadline, cancel: &cancel };
+    let end = futures_executor::block_on(drive(&mut events, &mut scratch, until));
     let elapsed = start.elapsed();
     (end == End::Completed).then(|| elapsed.as_nanos() as f64 / f64::from(EVENTS + 2))
 }

@@ -29,6 +29,27 @@ pub enum HarnessError {
         #[source]
         source: io::Error,
     },
+    /// What is found out about an arm cannot be kept.
+    #[error("{model} on {backend} could not be checked: {reason}")]
+    Check {
+        /// Backend of the design.
+        backend: String,
+        /// Model id of the design.
+        model: String,
+        /// Why.
+        reason: String,
+    },
+    /// A process that checks an arm could not be started.
+    #[error("cannot start a process that checks {model} on {backend}: {source}")]
+    LaunchCheck {
+        /// Backend of the design.
+        backend: String,
+        /// Model id of the design.
+        model: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
     /// What stood on the input of a block's process is not a job.
     #[error("no block to run on standard input ({reason}): this is started by a supervisor, not by hand")]
     Job {
@@ -45,7 +66,8 @@ impl HarnessError {
             Self::Run(error) => error.code(),
             Self::Plan(_) => "plan",
             Self::NoSuchBlock { .. } => "no-such-block",
-            Self::Launch { .. } => "launch",
+            Self::Check { .. } => "check",
+            Self::Launch { .. } | Self::LaunchCheck { .. } => "launch",
             Self::Job { .. } => "job",
         }
     }

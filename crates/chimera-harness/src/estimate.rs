@@ -30,7 +30,8 @@ pub struct Estimate {
 }
 
 /// Adds up hints over blocks. A hint is asked for by the backend's name and the model's entry; `startup_s` is what a
-/// fresh process costs. Lanes of a batch are counted as if they ran one after the other: an upper bound.
+/// fresh process costs. Lanes of a batch and
+/// requests at once are counted as if they ran one after the other: an upper bound.
 pub fn estimate<'a>(
     settings: &Settings,
     plan: &Plan,
@@ -63,7 +64,7 @@ pub fn estimate<'a>(
                 scenario.tokens.map_or(scenario.text.len() as f64 / 4.0, f64::from)
             });
             let lane = prompt * known.prompt_token_s + f64::from(budget) * known.generated_token_s;
-            sum.seconds += f64::from(cell.batch) * lane;
+            sum.seconds += f64::from(cell.batch) * f64::from(cell.concurrency) * lane;
         }
     }
     sum

@@ -13,6 +13,7 @@ mod error;
 mod estimate;
 mod host;
 mod progress;
+mod quality;
 mod registry;
 mod sink;
 mod supervisor;
@@ -24,6 +25,7 @@ pub use error::HarnessError;
 pub use estimate::{CostHint, Estimate, estimate, hints_from};
 pub use host::{host_record, noise_record};
 pub use progress::{BlockEnd, Progress, TrialEnd};
+pub use quality::{CheckJob, checks};
 pub use registry::{FoundModel, Missing, Registry, RegistryError};
 pub use sink::{MemorySink, Sink};
 pub use supervisor::{

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use chimera_core::{ModelInfo, Probe};
-use chimera_records::{Counts, FileRecord, LagRecord, Outcome, RunStatus, TrialRole};
+use chimera_records::{Counts, FileRecord, LagRecord, Outcome, QualityRecord, RunStatus, TrialRole};
 use serde::{Deserialize, Serialize};
 
 /// Something that happened.
@@ -24,6 +24,31 @@ pub enum Progress {
         done: u64,
         /// Blocks still to be run.
         blocks: u32,
+    },
+    /// The process that checks an arm before anything is timed is about to start.
+    QualityStarted {
+        /// Backend of the design.
+        backend: String,
+        /// Model id of the design.
+        model: String,
+        /// Which check it is, from 1.
+        number: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// Something was found out about an arm, or why it could not be, and has been recorded.
+    QualityFound {
+        /// What.
+        record: QualityRecord,
+    },
+    /// The process that checks an arm has ended.
+    QualityEnded {
+        /// Backend of the design.
+        backend: String,
+        /// Model id of the design.
+        model: String,
+        /// How.
+        end: BlockEnd,
     },
     /// A block's process is about to start.
     BlockStarted {
@@ -129,6 +154,8 @@ pub struct TrialEnd {
     pub scenario: String,
     /// Lanes.
     pub batch: u32,
+    /// Requests at once.
+    pub concurrency: u32,
     /// Budget of generated tokens.
     #[serde(rename = "gen")]
     pub budget: u32,

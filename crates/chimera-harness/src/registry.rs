@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use chimera_core::{Clock, InferenceBackend, ModelRef};
-use chimera_records::{FileRecord, LagRecord, ModelEntry};
+use chimera_records::{Audit, Build, FileRecord, LagRecord, ModelEntry};
 
 /// Knows every backend and every model that a design may name.
 ///
@@ -23,6 +23,31 @@ pub trait Registry {
     /// # Errors
     /// Why it cannot be had. Its trials are then skipped for that reason.
     fn model(&self, entry: &ModelEntry, backend: &str) -> Result<FoundModel, Missing>;
+
+    /// A text that a design names, by its path in the checkout.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    fn text(&self, name: &str) -> Result<String, Missing> {
+        Err(Missing { reason: format!("nothing here ships the text {name}") })
+    }
+
+    /// What the files of a model hold in the form that this backend loads, or what its engine makes of them: precisions
+    /// that were found, never ones that are claimed. Called in the process that checks the arm, before it is loaded.
+    ///
+    /// # Errors
+    /// Why nothing can be said.
+    fn audit(&self, entry: &ModelEntry, backend: &str) -> Result<Vec<Audit>, Missing> {
+        let _ = entry;
+        Err(Missing { reason: format!("nothing here looks into files of backend {backend}") })
+    }
+
+    /// What it cost to make the files of a model in the form that this backend loads (conversion, quantisation, an
+    /// engine), as far as it is known. Loading them is timed by the caller.
+    fn builds(&self, entry: &ModelEntry, backend: &str) -> Vec<Build> {
+        let _ = (entry, backend);
+        Vec::new()
+    }
 
     /// How late this process has been as a client of each backend behind a wire, by the names that designs use. Asked
     /// when the block has ended; a registry without such backends has nothing to say.

@@ -162,10 +162,12 @@ fn design(
             scenario: vec![scenario.to_owned()],
             budget: vec![budget],
             batch: vec![1],
+            concurrency: vec![1],
         }],
         hypothesis: Vec::new(),
         published: Vec::new(),
         capacity: None,
+        quality: None,
         profile: BTreeMap::new(),
     };
     let mut table = toml::Table::try_from(&design).map_err(unwritable)?;

@@ -244,6 +244,7 @@ impl<'a> Runner<'a> {
                 scenario: plan.scenario(level).into(),
                 budget: plan.budget(),
                 batch: 1,
+                concurrency: 1,
                 threads: load.target.threads,
             },
             target: load.target,

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use chimera_core::{
-    BackendError, Batch, Clock, EventStream, ModelInfo, Phase, Result, Score, Session, StreamError,
+    BackendError, Batch, Clock, EventStream, Logits, ModelInfo, Phase, Result, Score, Session, StreamError,
 };
 use futures_util::{
     StreamExt,
@@ -120,6 +120,11 @@ impl Session for OllamaSession {
     async fn score(&self, _: &[u32]) -> Result<Score> {
         let backend = self.server.teller.id.clone();
         Err(BackendError::Unsupported { backend, what: "scoring: Ollama has no call for it".to_owned() })
+    }
+
+    async fn logits(&self, _: &[u32]) -> Result<Logits> {
+        let backend = self.server.teller.id.clone();
+        Err(BackendError::Unsupported { backend, what: "logits: Ollama has no call for them".to_owned() })
     }
 
     /// After a generation was dropped a server works on until it notices, and nothing tells when. So one token is asked

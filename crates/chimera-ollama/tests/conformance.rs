@@ -83,6 +83,11 @@ fn fixture() -> Fixture {
             "lanes_equal_their_solo_runs",
             "tokens_are_stable",
             "score_keeps_its_laws",
+            "logits_have_a_row_per_token",
+            "logits_equal_the_score",
+            "logits_choose_the_greedy_token",
+            "logits_of_what_cannot_be_read_are_refused",
+            "dropped_logits_leave_no_trace",
         ])
 }
 

@@ -10,7 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use chimera_core::{
-    BackendError, Batch, Clock, EventStream, ModelInfo, Phase, Prompt, Result, Score, Session, StreamError,
+    BackendError, Batch, Clock, EventStream, Logits, ModelInfo, Phase, Prompt, Result, Score, Session,
+    StreamError,
 };
 use futures_util::{
     StreamExt,
@@ -156,6 +157,11 @@ impl Session for OpenAiSession {
     async fn score(&self, _: &[u32]) -> Result<Score> {
         self.open()?;
         Err(self.server.teller.unsupported("scoring: the interface has no call for it"))
+    }
+
+    async fn logits(&self, _: &[u32]) -> Result<Logits> {
+        self.open()?;
+        Err(self.server.teller.unsupported("logits: the interface has no call for them"))
     }
 
     /// After a generation was dropped a server works on until it notices the closed connection. llama.cpp is asked for its

@@ -100,6 +100,11 @@ mod plain {
                 "lanes_equal_their_solo_runs",
                 "tokens_are_stable",
                 "score_keeps_its_laws",
+                "logits_have_a_row_per_token",
+                "logits_equal_the_score",
+                "logits_choose_the_greedy_token",
+                "logits_of_what_cannot_be_read_are_refused",
+                "dropped_logits_leave_no_trace",
             ],
         )
     }
@@ -126,6 +131,11 @@ mod chimera {
                 "lanes_equal_their_solo_runs",
                 "tokens_are_stable",
                 "score_keeps_its_laws",
+                "logits_have_a_row_per_token",
+                "logits_equal_the_score",
+                "logits_choose_the_greedy_token",
+                "logits_of_what_cannot_be_read_are_refused",
+                "dropped_logits_leave_no_trace",
             ],
         )
     }
@@ -153,6 +163,11 @@ mod vllm {
                 "dropping_cancels_in_time",
                 "lanes_equal_their_solo_runs",
                 "score_keeps_its_laws",
+                "logits_have_a_row_per_token",
+                "logits_equal_the_score",
+                "logits_choose_the_greedy_token",
+                "logits_of_what_cannot_be_read_are_refused",
+                "dropped_logits_leave_no_trace",
             ],
         )
     }
@@ -178,6 +193,11 @@ mod llamacpp {
                 "dropping_cancels_in_time",
                 "lanes_equal_their_solo_runs",
                 "score_keeps_its_laws",
+                "logits_have_a_row_per_token",
+                "logits_equal_the_score",
+                "logits_choose_the_greedy_token",
+                "logits_of_what_cannot_be_read_are_refused",
+                "dropped_logits_leave_no_trace",
             ],
         )
     }

@@ -1,5 +1,5 @@
 //! What is on disk: a design (TOML) becomes a validated [`Settings`] and a [`Plan`]; a run directory holds the design,
-//! a manifest, one line per trial, and token stamps. No runtime, no measuring and no statistics are here; live runs and
+//! a manifest, one line per trial, token stamps, and one line per answer to whether its arms run the same model. No runtime, no measuring and no statistics are here; live runs and
 //! imported artefacts meet at these records.
 
 mod design;
@@ -8,12 +8,13 @@ mod judge;
 mod manifest;
 mod metric;
 mod plan;
+mod quality;
 mod run_dir;
 mod trial;
 
 pub use design::{
-    Capacity, Design, Grid, Hypothesis, Limits, ModelEntry, Overrides, Process, Profile, Published, Relation,
-    Scenario, Settings, Warmup,
+    Capacity, Design, Grid, Hypothesis, Limits, ModelEntry, Overrides, Process, Profile, Published, Quality,
+    Relation, Scenario, Settings, Warmup,
 };
 pub use error::{DesignError, PlanError};
 pub use judge::{Constants, Expected, FirstPrefill};
@@ -23,8 +24,12 @@ pub use manifest::{
 };
 pub use metric::Metric;
 pub use plan::{Block, Cell, Plan, PlannedTrial};
+pub use quality::{
+    Agreement, Audit, Audited, Basis, Build, ChunkScore, NotMeasured, Perplexity, PrecisionCount,
+    QualityCheck, QualityKey, QualityRecord,
+};
 pub use run_dir::{
-    Damage, Events, NewRun, RunDir, RunError, RunLock, Tally, TrialWriter, Trials, is_terminal, merge,
-    unix_ms,
+    Damage, Events, NewRun, QualityRecords, QualityWriter, RunDir, RunError, RunLock, Tally, TrialWriter,
+    Trials, is_terminal, merge, unix_ms,
 };
 pub use trial::{Factors, First, Flag, HostNoise, Lane, Outcome, TokenStamps, Trial, TrialRole};

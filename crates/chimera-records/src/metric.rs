@@ -24,6 +24,8 @@ pub enum Metric {
     PrefillRateEngine,
     /// Decode over prefill plus decode, stamped in the engine.
     DecodeFractionEngine,
+    /// First sent to last token over all lanes of a trial, stamped in the engine.
+    SpanEngine,
     /// First token minus intended, stamped in the engine: what waited for the client counts.
     TtftIntendedEngine,
     /// Last token minus intended, stamped in the engine.
@@ -38,6 +40,8 @@ pub enum Metric {
     DecodeRateClient,
     /// Sent to last token, stamped by the client.
     E2eClient,
+    /// First sent to last token over all lanes of a trial, stamped by the client.
+    SpanClient,
     /// First token minus intended, stamped by the client: what waited for the client counts.
     TtftIntendedClient,
     /// Last token minus intended, stamped by the client.
@@ -70,6 +74,7 @@ impl Metric {
         Self::DecodeRateEngine,
         Self::PrefillRateEngine,
         Self::DecodeFractionEngine,
+        Self::SpanEngine,
         Self::TtftIntendedEngine,
         Self::E2eIntendedEngine,
         Self::IssueErrorEngine,
@@ -77,6 +82,7 @@ impl Metric {
         Self::TpotClient,
         Self::DecodeRateClient,
         Self::E2eClient,
+        Self::SpanClient,
         Self::TtftIntendedClient,
         Self::E2eIntendedClient,
         Self::IssueErrorClient,
@@ -100,6 +106,7 @@ impl Metric {
             Self::DecodeRateEngine => "decode_rate.engine",
             Self::PrefillRateEngine => "prefill_rate.engine",
             Self::DecodeFractionEngine => "decode_fraction.engine",
+            Self::SpanEngine => "span.engine",
             Self::TtftIntendedEngine => "ttft.intended.engine",
             Self::E2eIntendedEngine => "e2e.intended.engine",
             Self::IssueErrorEngine => "issue_error.engine",
@@ -107,6 +114,7 @@ impl Metric {
             Self::TpotClient => "tpot.client",
             Self::DecodeRateClient => "decode_rate.client",
             Self::E2eClient => "e2e.client",
+            Self::SpanClient => "span.client",
             Self::TtftIntendedClient => "ttft.intended.client",
             Self::E2eIntendedClient => "e2e.intended.client",
             Self::IssueErrorClient => "issue_error.client",
@@ -142,6 +150,7 @@ impl Metric {
             Self::DecodeRateEngine => Self::DecodeRateClient,
             Self::PrefillRateEngine => Self::PrefillRateServer,
             Self::DecodeFractionEngine => Self::DecodeFractionServer,
+            Self::SpanEngine => Self::SpanClient,
             Self::TtftIntendedEngine => Self::TtftIntendedClient,
             Self::E2eIntendedEngine => Self::E2eIntendedClient,
             Self::IssueErrorEngine => Self::IssueErrorClient,
@@ -171,7 +180,7 @@ impl Metric {
         match self {
             Self::PrefillEngine if engine => span(lane.sent, lane.prompt_processed),
             Self::DecodeEngine if engine => decode(lane),
-            Self::E2eEngine if engine => span(lane.sent, lane.last_token),
+            Self::E2eEngine | Self::SpanEngine if engine => span(lane.sent, lane.last_token),
             Self::TpotEngine if engine => tpot(lane),
             Self::DecodeRateEngine if engine => rate(lane),
             Self::PrefillRateEngine if engine => positive(span(lane.sent, lane.prompt_processed))
@@ -187,7 +196,7 @@ impl Metric {
             Self::TtftClient if client => span(lane.sent, lane.first_token),
             Self::TpotClient if client => tpot(lane),
             Self::DecodeRateClient if client => rate(lane),
-            Self::E2eClient if client => span(lane.sent, lane.last_token),
+            Self::E2eClient | Self::SpanClient if client => span(lane.sent, lane.last_token),
             Self::TtftIntendedClient if client => span(lane.intended, lane.first_token),
             Self::E2eIntendedClient if client => span(lane.intended, lane.last_token),
             Self::IssueErrorClient if client => span(lane.intended, lane.sent),
@@ -221,6 +230,10 @@ impl Metric {
             trial.lanes.iter().map(|lane| self.of_lane(lane, trial.stamps)).collect::<Option<_>>();
         let values = values.filter(|values| !values.is_empty())?;
         match self {
+            Self::SpanEngine | Self::SpanClient => span(
+                trial.lanes.iter().filter_map(|lane| lane.sent).min(),
+                trial.lanes.iter().filter_map(|lane| lane.last_token).max(),
+            ),
             Self::DecodeRateEngine | Self::DecodeRateClient => batch_rate(
                 trial,
                 |lane| lane.generated.map(|n| n.saturating_sub(1)),

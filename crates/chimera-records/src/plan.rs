@@ -9,7 +9,11 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Factors, PlanError, Settings, Shard, TrialRole, design::hex};
+use crate::{
+    Factors, Grid, PlanError, Settings, Shard, TrialRole,
+    design::hex,
+    trial::{is_single, single},
+};
 
 /// A combination of factor levels, threads excepted: those belong to the block.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,6 +27,9 @@ pub struct Cell {
     pub scenario: String,
     /// Lanes.
     pub batch: u32,
+    /// Requests at once.
+    #[serde(default = "single", skip_serializing_if = "is_single")]
+    pub concurrency: u32,
     /// Budget of generated tokens.
     #[serde(rename = "gen")]
     pub budget: u32,
@@ -77,7 +84,8 @@ impl Plan {
             // A shape's first use is run in the cell with the smallest budget that has this shape.
             let mut first = BTreeMap::new();
             for (index, cell) in (0_u32..).zip(&cells) {
-                first.entry((&cell.backend, &cell.model, &cell.scenario, cell.batch)).or_insert(index);
+                let shape = (&cell.backend, &cell.model, &cell.scenario, cell.batch, cell.concurrency);
+                first.entry(shape).or_insert(index);
             }
             first.into_values().collect()
         };
@@ -170,6 +178,7 @@ impl Plan {
             scenario: cell.scenario.as_str().into(),
             budget: self.budget(trial)?,
             batch: cell.batch,
+            concurrency: cell.concurrency,
             threads,
         })
     }
@@ -181,22 +190,30 @@ fn cells(settings: &Settings) -> Vec<Cell> {
         for backend in &grid.backend {
             for model in &grid.model {
                 for scenario in &grid.scenario {
-                    for batch in &grid.batch {
-                        for budget in &grid.budget {
-                            cells.insert(Cell {
-                                backend: backend.clone(),
-                                model: model.clone(),
-                                scenario: scenario.clone(),
-                                batch: *batch,
-                                budget: *budget,
-                            });
-                        }
+                    for (batch, concurrency, budget) in numbers(grid) {
+                        cells.insert(Cell {
+                            backend: backend.clone(),
+                            model: model.clone(),
+                            scenario: scenario.clone(),
+                            batch,
+                            concurrency,
+                            budget,
+                        });
                     }
                 }
             }
         }
     }
     cells.into_iter().collect()
+}
+
+/// Lanes, requests at once and budgets of a grid.
+fn numbers(grid: &Grid) -> impl Iterator<Item = (u32, u32, u32)> + '_ {
+    grid.batch.iter().flat_map(move |batch| {
+        grid.concurrency
+            .iter()
+            .flat_map(move |concurrency| grid.budget.iter().map(|budget| (*batch, *concurrency, *budget)))
+    })
 }
 
 fn digest(cells: &[Cell], blocks: &[Block], warmup: u32) -> String {
@@ -208,6 +225,11 @@ fn digest(cells: &[Cell], blocks: &[Block], warmup: u32) -> String {
             hash.update([0]);
         }
         hash.update(cell.batch.to_le_bytes());
+        // Plans without this factor have the digest that they had before there was one.
+        if cell.concurrency != 1 {
+            hash.update(b"concurrency");
+            hash.update(cell.concurrency.to_le_bytes());
+        }
         hash.update(cell.budget.to_le_bytes());
     }
     hash.update(warmup.to_le_bytes());

@@ -23,7 +23,7 @@ pub enum First {
     Process,
     /// First generation of the model in this process.
     Model,
-    /// First generation of this (backend, model, scenario, batch) in this process.
+    /// First generation of this (backend, model, scenario, batch, concurrency) in this process.
     Shape,
 }
 
@@ -41,8 +41,20 @@ pub struct Factors {
     pub budget: u32,
     /// Lanes run together.
     pub batch: u32,
+    /// Requests issued at the same moment; the trial's lanes are theirs. Records from before there was this factor have one.
+    #[serde(default = "single", skip_serializing_if = "is_single")]
+    pub concurrency: u32,
     /// Threads of the process.
     pub threads: u32,
+}
+
+pub(crate) fn single() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+pub(crate) fn is_single(value: &u32) -> bool {
+    *value == 1
 }
 
 /// How a trial ended: a closed list.

@@ -72,6 +72,7 @@ pub fn call(id: u32, call: &Call<'_>) -> Trial {
             scenario: call.scenario.into(),
             budget: call.generated.map_or(0, count),
             batch: 1,
+            concurrency: 1,
             threads: 0,
         },
         firsts: Vec::new(),

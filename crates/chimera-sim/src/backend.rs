@@ -118,6 +118,7 @@ impl Default for SimBuilder {
         capabilities.chat = true;
         capabilities.tokenize = true;
         capabilities.scoring = true;
+        capabilities.logits = true;
         capabilities.deterministic = true;
         capabilities.max_batch = Some(8);
         capabilities.max_in_flight = Some(4);

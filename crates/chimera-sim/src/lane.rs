@@ -49,13 +49,13 @@ pub(crate) fn lane(resident: &Resident, request: &Request, salt: u64) -> Result<
             reason: format!("token id {id} in a vocabulary of {vocabulary}"),
         });
     }
-    let mut hash = mix(salt ^ Purpose::Text as u64);
+    let mut hash = beginning(salt);
     if request.sampling.temperature > 0.0 {
         hash = mix(hash ^ request.seed);
     }
     let mut prompt = 0_u32;
     for_each_id(&request.prompt, |id| {
-        hash = mix(hash ^ u64::from(id));
+        hash = then(hash, id);
         prompt = prompt.saturating_add(1);
     });
     Ok(Lane {
@@ -69,6 +69,16 @@ pub(crate) fn lane(resident: &Resident, request: &Request, salt: u64) -> Result<
         last: Stamp::default(),
         running: true,
     })
+}
+
+/// The hash of an empty prompt, from which a greedy answer follows.
+pub(crate) fn beginning(salt: u64) -> u64 {
+    mix(salt ^ Purpose::Text as u64)
+}
+
+/// The hash of a prompt with one token more.
+pub(crate) fn then(hash: u64, id: u32) -> u64 {
+    mix(hash ^ u64::from(id))
 }
 
 /// Token ids of a prompt.

@@ -9,9 +9,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chimera_core::{BackendError, Batch, EventStream, ModelInfo, Result, Score, Session, Stamp};
+use chimera_core::{BackendError, Batch, EventStream, Logits, ModelInfo, Result, Score, Session, Stamp};
 
-use crate::{SimModel, backend::Device, noise::Purpose, stream::SimStream};
+use crate::{
+    SimModel,
+    backend::Device,
+    lane::{beginning, then},
+    noise::{Purpose, mix, name_hash},
+    stream::SimStream,
+    text::Story,
+};
 
 /// A session of a [`crate::SimBackend`].
 #[derive(Debug)]
@@ -139,6 +146,49 @@ impl Resident {
         }
         Err(BackendError::Unsupported { backend: self.device.id.clone(), what: what.into() })
     }
+
+    /// Refuses a sequence that cannot be read.
+    fn admit(&self, tokens: &[u32]) -> Result<()> {
+        let refuse = |reason| BackendError::InvalidRequest { backend: self.device.id.clone(), reason };
+        let vocabulary = self.model.vocabulary();
+        if let Some(id) = tokens.iter().find(|id| **id >= vocabulary) {
+            return Err(refuse(format!("token id {id} in a vocabulary of {vocabulary}")));
+        }
+        match self.model.info.context {
+            Some(context) if tokens.len() > context as usize => {
+                Err(refuse(format!("{} tokens; the context is {context}", tokens.len())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a model holds of the next token: Zipf's law by id, but for the token that a greedy answer begins with, which has
+/// changed places with the likeliest.
+struct Heard<'a> {
+    resident: &'a Resident,
+    hash: u64,
+    greedy: u32,
+}
+
+impl<'a> Heard<'a> {
+    fn new(resident: &'a Resident) -> Self {
+        Self { resident, hash: beginning(mix(name_hash(&resident.model.info.name))), greedy: 0 }
+    }
+
+    fn hear(&mut self, token: u32) {
+        self.hash = then(self.hash, token);
+        self.greedy = u32::from(Story::new(self.hash).next());
+    }
+
+    fn logit(&self, id: u32) -> f64 {
+        let rank = match id {
+            0 => self.greedy,
+            id if id == self.greedy => 0,
+            id => id,
+        };
+        -self.resident.model.zipf * f64::from(rank + 1).ln()
+    }
 }
 
 impl State {
@@ -181,16 +231,30 @@ impl Session for SimSession {
     async fn score(&self, tokens: &[u32]) -> Result<Score> {
         let resident = &self.0;
         resident.check_open(resident.device.capabilities.scoring, "score")?;
+        resident.admit(tokens)?;
+        let mut heard = Heard::new(resident);
+        let log_probabilities = tokens
+            .array_windows()
+            .map(|&[token, next]| {
+                heard.hear(token);
+                (heard.logit(next) - resident.log_sum) as f32
+            })
+            .collect();
+        Ok(Score { log_probabilities })
+    }
+
+    async fn logits(&self, tokens: &[u32]) -> Result<Logits> {
+        let resident = &self.0;
+        resident.check_open(resident.device.capabilities.logits, "logits")?;
+        resident.admit(tokens)?;
         let vocabulary = resident.model.vocabulary();
-        if let Some(id) = tokens.iter().find(|id| **id >= vocabulary) {
-            return Err(BackendError::InvalidRequest {
-                backend: resident.device.id.clone(),
-                reason: format!("token id {id} in a vocabulary of {vocabulary}"),
-            });
+        let mut heard = Heard::new(resident);
+        let mut values = Vec::new();
+        for &token in tokens {
+            heard.hear(token);
+            values.extend((0..vocabulary).map(|id| heard.logit(id) as f32));
         }
-        let log_probability =
-            |id: &u32| (-resident.model.zipf * f64::from(id + 1).ln() - resident.log_sum) as f32;
-        Ok(Score { log_probabilities: tokens.iter().skip(1).map(log_probability).collect() })
+        Ok(Logits { values, vocabulary: vocabulary as usize })
     }
 
     async fn idle(&self) {

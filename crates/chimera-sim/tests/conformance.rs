@@ -82,6 +82,11 @@ mod with_no_capability_at_all {
                     "lanes_equal_their_solo_runs",
                     "tokens_are_stable",
                     "score_keeps_its_laws",
+                    "logits_have_a_row_per_token",
+                    "logits_equal_the_score",
+                    "logits_choose_the_greedy_token",
+                    "logits_of_what_cannot_be_read_are_refused",
+                    "dropped_logits_leave_no_trace",
                 ])
         },
         block_on: futures_executor::block_on,

@@ -309,16 +309,25 @@ fn scores_follow_zipf() {
     block_on(async {
         let session = backend.load_named("m").await.unwrap();
         let harmonic: f64 = (1..=257).map(|rank| 1.0 / f64::from(rank)).sum();
-        let score = session.score(&[7, 0, 65]).await.unwrap();
-        let expected = [-harmonic.ln(), -(66.0 * harmonic).ln()];
-        for (p, q) in score.log_probabilities.iter().zip(expected) {
-            assert!((f64::from(*p) - q).abs() < 1e-6, "{p} {q}");
+        let logits = session.logits(&[7, 0, 65]).await.unwrap();
+        assert_eq!((logits.rows(), logits.vocabulary, logits.row(3)), (3, 257, None));
+        let score = session.score(&[7, 0, 65, 9]).await.unwrap();
+        for (position, next) in [0_usize, 65, 9].into_iter().enumerate() {
+            let row = logits.row(position).unwrap();
+            let p: Vec<f64> = row.iter().map(|&logit| f64::from(logit).exp() / harmonic).collect();
+            assert!(
+                (p.iter().sum::<f64>() - 1.0).abs() < 1e-5,
+                "probabilities sum to {}",
+                p.iter().sum::<f64>()
+            );
+            assert!((f64::from(score.log_probabilities[position]) - p[next].ln()).abs() < 1e-5);
+            // Zipf's law, whichever token is the likeliest.
+            let mut sorted = p;
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            for (rank, p) in (1..=257).zip(sorted) {
+                assert!((p * harmonic * f64::from(rank) - 1.0).abs() < 1e-4, "rank {rank} has {p}");
+            }
         }
-        // All probabilities sum to one.
-        let everything: Vec<u32> = std::iter::once(0).chain(0..257).collect();
-        let all = session.score(&everything).await.unwrap().log_probabilities;
-        let sum: f64 = all.iter().map(|&p| f64::from(p).exp()).sum();
-        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
         let uniform = backend.load_named("uniform").await.unwrap();
         let perplexity = uniform.score(&[1, 2, 3]).await.unwrap().perplexity().unwrap();
         assert!((perplexity - 257.0).abs() < 1e-3, "{perplexity}");

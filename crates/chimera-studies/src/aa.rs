@@ -242,7 +242,13 @@ fn split_rates(index: &Index<'_>, metric: Metric) -> Result<Option<Splits>, Stud
     let changes = Sample::new(&changes, "split").map_err(place())?;
     let floor = changes.sorted().quantile(0.95).map_err(place())?;
     let name = |cell: &CellKey<'_>| {
-        format!("{} {} gen {} batch {} ({})", cell.model, cell.scenario, cell.budget, cell.batch, cell.arm)
+        let at_once = match cell.concurrency {
+            1 => String::new(),
+            n => format!(" concurrency {n}"),
+        };
+        let (model, scenario, budget, batch, arm) =
+            (cell.model, cell.scenario, cell.budget, cell.batch, cell.arm);
+        format!("{model} {scenario} gen {budget} batch {batch}{at_once} ({arm})")
     };
     let tested = per_cell.iter().zip(&halves).filter_map(|((cell, _), p)| Some((name(cell), (*p)?)));
     let cells = logs.len();

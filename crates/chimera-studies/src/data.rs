@@ -8,7 +8,7 @@ use std::{
 };
 
 use chimera_core::{ClockSource, ModelInfo};
-use chimera_records::{Flag, Manifest, Metric, ModelEntry, Settings, Trial, TrialRole};
+use chimera_records::{Flag, Manifest, Metric, ModelEntry, QualityRecord, Settings, Trial, TrialRole};
 
 /// A run as an analysis sees it.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct RunData {
     pub manifest: Manifest,
     /// Every record.
     pub trials: Vec<Trial>,
+    /// What was found out about the arms before anything was timed; empty where the design asks nothing.
+    pub quality: Vec<QualityRecord>,
     /// What was wrong with the records, in words (a truncated last line, for instance).
     pub damage: Vec<String>,
 }
@@ -58,8 +60,18 @@ pub struct CellKey<'a> {
     pub scenario: &'a str,
     /// Lanes.
     pub batch: u32,
+    /// Requests at once.
+    pub concurrency: u32,
     /// Budget.
     pub budget: u32,
+}
+
+impl CellKey<'_> {
+    /// Whether one request of one lane runs alone.
+    #[must_use]
+    pub fn is_solo(&self) -> bool {
+        self.batch == 1 && self.concurrency == 1
+    }
 }
 
 /// One value per block.
@@ -108,6 +120,7 @@ impl<'a> Index<'a> {
                 model: &trial.factors.model,
                 scenario: &trial.factors.scenario,
                 batch: trial.factors.batch,
+                concurrency: trial.factors.concurrency,
                 budget: trial.factors.budget,
             };
             if trial.is_steady() {

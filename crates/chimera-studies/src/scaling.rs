@@ -213,8 +213,8 @@ pub(crate) fn geometric_over_scenarios(
 ) -> PerBlock {
     let mut sums: BTreeMap<u32, (f64, usize)> = BTreeMap::new();
     for scenario in &selection.scenarios {
-        let key =
-            CellKey { arm: selection.arm, model, scenario, batch: selection.batch, budget: selection.budget };
+        let (batch, budget) = (selection.batch, selection.budget);
+        let key = CellKey { arm: selection.arm, model, scenario, batch, concurrency: 1, budget };
         for (block, value) in index.per_block(&key, metric) {
             if value > 0.0 {
                 let (sum, n) = sums.entry(block).or_default();

@@ -224,7 +224,7 @@ fn mean_prompt(index: &Index<'_>, scaling: &Scaling<'_>) -> Option<f64> {
             let selection = &scaling.selection;
             key.arm == selection.arm
                 && selection.scenarios.contains(&key.scenario)
-                && (key.batch, key.budget) == (selection.batch, selection.budget)
+                && (key.batch, key.concurrency, key.budget) == (selection.batch, 1, selection.budget)
         })
         .flat_map(|(_, trials)| trials.iter().flat_map(|trial| &trial.lanes))
         .filter_map(|lane| lane.prompt_tokens.map(f64::from))

@@ -22,6 +22,9 @@ pub(crate) async fn unload_closes(context: &Context<'_>) -> Result<(), Failure> 
     if context.capabilities.scoring {
         closed("score", session.score(&[1, 2]).await.as_ref().map(|_| ()))?;
     }
+    if context.capabilities.logits {
+        closed("logits", session.logits(&[1, 2]).await.as_ref().map(|_| ()))?;
+    }
     session.idle().await;
 
     let again = context.load().await?;

@@ -102,6 +102,9 @@ pub(crate) async fn what_is_disclaimed_is_refused(context: &Context<'_>) -> Resu
     if !able.scoring {
         refused("scoring", session.score(&[1, 2]).await.as_ref().map(|_| ()))?;
     }
+    if !able.logits {
+        refused("logits", session.logits(&[1, 2]).await.as_ref().map(|_| ()))?;
+    }
     context.one(&*session, context.ordinary()).await?;
     Ok(())
 }

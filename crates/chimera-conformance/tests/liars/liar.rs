@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use chimera_core::{
     BackendError, BackendId, Batch, Clock, Event, EventKind, EventStream, InferenceBackend, LoadOptions,
-    ModelInfo, ModelRef, Probe, Prompt, Request, Result, Score, Session, StreamError,
+    Logits, ModelInfo, ModelRef, Probe, Prompt, Request, Result, Score, Session, StreamError,
 };
 use chimera_sim::SimBackend;
 use futures_util::{Stream, StreamExt, stream};
@@ -81,6 +81,16 @@ pub(crate) enum Lie {
     NoNumber,
     OneScoreTooMany,
     SeesTheFuture,
+    OneRowTooMany,
+    NoNumberAmongLogits,
+    PaddedRows,
+    LogitsOfTheFuture,
+    ShiftedLogits,
+    FlatLogits,
+    TakesAnyToken,
+    RefusesTokensWithoutAReason,
+    SpoiltByDroppedLogits,
+    LogitsAfterUnload,
     IgnoresUnload,
     FailsTheSecondUnload,
     Hangs,
@@ -264,6 +274,51 @@ impl Session for LiarSession {
         Ok(score)
     }
 
+    async fn logits(&self, tokens: &[u32]) -> Result<Logits> {
+        let honest = |tokens: Vec<u32>| async move { self.inner.logits(&tokens).await };
+        if self.lie == Lie::SpoiltByDroppedLogits {
+            // Whoever goes away before the answer leaves the session spoilt.
+            let mut guard = Spoils(&self.shared, true);
+            yield_once().await;
+            guard.1 = false;
+            let spoilt = *self.shared.spoilt.lock().unwrap();
+            let mut logits = honest(tokens.to_vec()).await?;
+            if spoilt {
+                logits.values.iter_mut().for_each(|logit| *logit += 1.0);
+            }
+            return Ok(logits);
+        }
+        let mut asked = tokens.to_vec();
+        if self.lie == Lie::TakesAnyToken {
+            asked.iter_mut().for_each(|id| *id %= 257);
+        }
+        if self.lie == Lie::LogitsAfterUnload && self.calls.load(Ordering::Relaxed) > 0 {
+            return Ok(Logits { values: vec![0.0; 257 * tokens.len()], vocabulary: 257 });
+        }
+        let mut logits = match honest(asked).await {
+            Err(error) if self.lie == Lie::RefusesTokensWithoutAReason => {
+                return Err(BackendError::failed(error.backend(), "status 500"));
+            }
+            other => other?,
+        };
+        let width = logits.vocabulary;
+        let all = &mut logits.values;
+        match self.lie {
+            Lie::OneRowTooMany => all.extend(vec![0.0; width]),
+            Lie::NoNumberAmongLogits => all.iter_mut().skip(3).take(1).for_each(|logit| *logit = f32::NAN),
+            Lie::PaddedRows => {
+                let padded = all.chunks(width).flat_map(|row| row.iter().copied().chain([0.0]));
+                (logits.values, logits.vocabulary) = (padded.collect(), width + 1);
+            }
+            Lie::LogitsOfTheFuture => all.iter_mut().for_each(|logit| *logit -= tokens.len() as f32),
+            // What was held before a token in the place of what was held after it.
+            Lie::ShiftedLogits if !all.is_empty() => all.rotate_right(width),
+            Lie::FlatLogits => all.iter_mut().for_each(|logit| *logit *= 0.5),
+            _ => {}
+        }
+        Ok(logits)
+    }
+
     async fn idle(&self) {
         loop {
             let Some(mut zombie) = self.shared.zombies.lock().unwrap().pop() else { break };
@@ -275,12 +330,39 @@ impl Session for LiarSession {
     async fn unload(&self) -> Result<()> {
         match self.lie {
             Lie::IgnoresUnload => Ok(()),
+            Lie::LogitsAfterUnload => {
+                self.calls.fetch_add(1, Ordering::Relaxed);
+                self.inner.unload().await
+            }
             Lie::FailsTheSecondUnload if self.calls.fetch_add(1, Ordering::Relaxed) > 0 => {
                 Err(BackendError::Closed { backend: BackendId::new("sim") })
             }
             _ => self.inner.unload().await,
         }
     }
+}
+
+/// Spoils the session when it is dropped while it is armed.
+struct Spoils<'a>(&'a Shared, bool);
+
+impl Drop for Spoils<'_> {
+    fn drop(&mut self) {
+        if self.1 {
+            *self.0.spoilt.lock().unwrap() = true;
+        }
+    }
+}
+
+async fn yield_once() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl LiarSession {

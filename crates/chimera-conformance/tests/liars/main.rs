@@ -112,6 +112,21 @@ const CAUGHT: &[(Lie, &str, &str)] = &[
     (Lie::NoNumber, "score_keeps_its_laws", "log probability 0 is -inf"),
     (Lie::OneScoreTooMany, "score_keeps_its_laws", "log probabilities for"),
     (Lie::SeesTheFuture, "score_keeps_its_laws", "a prefix is scored"),
+    (Lie::OneRowTooMany, "logits_have_a_row_per_token", "rows of logits for"),
+    (Lie::NoNumberAmongLogits, "logits_have_a_row_per_token", "not a number"),
+    (Lie::PaddedRows, "logits_have_a_row_per_token", "rows of 258 logits"),
+    (Lie::LogitsOfTheFuture, "logits_have_a_row_per_token", "a prefix has other logits"),
+    (Lie::FlatLogits, "logits_equal_the_score", "by the logits and"),
+    (Lie::ShiftedLogits, "logits_equal_the_score", "by the logits and"),
+    (Lie::ShiftedLogits, "logits_choose_the_greedy_token", "greedy sampling chooses"),
+    (
+        Lie::TakesAnyToken,
+        "logits_of_what_cannot_be_read_are_refused",
+        "an id outside the vocabulary has 3 rows",
+    ),
+    (Lie::RefusesTokensWithoutAReason, "logits_of_what_cannot_be_read_are_refused", "ends in failed"),
+    (Lie::SpoiltByDroppedLogits, "dropped_logits_leave_no_trace", "after a drop the same sequence"),
+    (Lie::LogitsAfterUnload, "unload_closes", "logits works after unload"),
     (Lie::IgnoresUnload, "unload_closes", "a closed session generates"),
     (Lie::FailsTheSecondUnload, "unload_closes", "a second unload fails"),
     (Lie::Hangs, "budget_of_many", "did not end within"),
@@ -165,13 +180,14 @@ fn skips_follow_from_declarations_and_from_nothing_else() {
     let score = "score_keeps_its_laws";
 
     let skips = block_on(planned_skips(&subject(fixture()))).unwrap();
-    assert_eq!(skips, [(score, "scoring".to_owned())]);
+    let both = "logits_equal_the_score";
+    assert_eq!(skips, [(score, "scoring".to_owned()), (both, "scoring".to_owned())]);
     let reason = "the backend does not declare scoring".to_owned();
     assert_eq!(block_on(run(score, &subject(fixture()))), Ok(Verdict::Skipped { reason }));
     // A list that is expected must be met in both directions.
-    block_on(planned_skips(&subject(fixture().skips(&[score])))).unwrap();
+    block_on(planned_skips(&subject(fixture().skips(&[score, both])))).unwrap();
     block_on(planned_skips(&subject(fixture().skips(&[])))).unwrap_err();
-    block_on(planned_skips(&subject(fixture().skips(&[score, "chat_is_answered"])))).unwrap_err();
+    block_on(planned_skips(&subject(fixture().skips(&[score, both, "chat_is_answered"])))).unwrap_err();
     assert!(block_on(run("no_such_scenario", &subject(fixture()))).is_err());
 
     // A backend that is not here fails, unless the fixture allows it.

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use futures_core::stream::Stream;
 
 use crate::{
-    BackendError, BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, ModelInfo, ModelRef,
-    Probe, Result, Score, Session, StreamError,
+    BackendError, BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo,
+    ModelRef, Probe, Result, Score, Session, StreamError,
 };
 
 /// Makes the error that is injected, in the name of the wrapped backend.
@@ -150,6 +150,10 @@ impl Session for FaultySession {
 
     async fn score(&self, tokens: &[u32]) -> Result<Score> {
         self.inner.score(tokens).await
+    }
+
+    async fn logits(&self, tokens: &[u32]) -> Result<Logits> {
+        self.inner.logits(tokens).await
     }
 
     async fn idle(&self) {

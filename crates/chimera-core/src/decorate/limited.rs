@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use futures_core::{future::BoxFuture, stream::Stream};
 
 use crate::{
-    BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, ModelInfo, ModelRef, Probe, Result,
-    Score, Session, StreamError,
+    BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo, ModelRef, Probe,
+    Result, Score, Session, StreamError,
 };
 
 /// Lets at most so many generations run at once, counted over all sessions of the wrapped backend.
@@ -81,6 +81,10 @@ impl Session for LimitedSession {
 
     async fn score(&self, tokens: &[u32]) -> Result<Score> {
         self.inner.score(tokens).await
+    }
+
+    async fn logits(&self, tokens: &[u32]) -> Result<Logits> {
+        self.inner.logits(tokens).await
     }
 
     async fn idle(&self) {

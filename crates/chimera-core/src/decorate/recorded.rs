@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use futures_core::stream::Stream;
 
 use crate::{
-    BackendError, BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, ModelInfo, ModelRef,
-    Probe, Result, Score, Session, StreamError,
+    BackendError, BackendId, Batch, Event, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo,
+    ModelRef, Probe, Result, Score, Session, StreamError,
 };
 
 /// Something that crossed the contract.
@@ -145,6 +145,10 @@ impl Session for RecordedSession {
 
     async fn score(&self, tokens: &[u32]) -> Result<Score> {
         self.inner.score(tokens).await
+    }
+
+    async fn logits(&self, tokens: &[u32]) -> Result<Logits> {
+        self.inner.logits(tokens).await
     }
 
     async fn idle(&self) {

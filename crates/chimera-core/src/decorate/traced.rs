@@ -11,11 +11,11 @@ use futures_core::stream::Stream;
 use tracing::{Instrument, Span, debug, debug_span, trace, warn};
 
 use crate::{
-    BackendId, Batch, Event, EventKind, EventStream, InferenceBackend, LoadOptions, ModelInfo, ModelRef,
-    Probe, Result, Score, Session, StreamError,
+    BackendId, Batch, Event, EventKind, EventStream, InferenceBackend, LoadOptions, Logits, ModelInfo,
+    ModelRef, Probe, Result, Score, Session, StreamError,
 };
 
-/// Opens a span (level debug) for each probe, load, generation, tokenisation, score and unload, and emits an event for
+/// Opens a span (level debug) for each probe, load, generation, tokenisation, score, reading of logits and unload, and emits an event for
 /// each item of a stream: trace for events, debug for ends, warn for errors. Without a subscriber it costs a check per
 /// item.
 #[derive(Debug)]
@@ -89,6 +89,11 @@ impl Session for TracedSession {
     async fn score(&self, tokens: &[u32]) -> Result<Score> {
         let span = debug_span!("score", backend = %self.backend, tokens = tokens.len());
         async { told(self.inner.score(tokens).await) }.instrument(span).await
+    }
+
+    async fn logits(&self, tokens: &[u32]) -> Result<Logits> {
+        let span = debug_span!("logits", backend = %self.backend, tokens = tokens.len());
+        async { told(self.inner.logits(tokens).await) }.instrument(span).await
     }
 
     async fn idle(&self) {

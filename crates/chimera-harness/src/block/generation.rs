@@ -1,5 +1,6 @@
-//! Follows one stream of events to its end. This is the hot loop: between two events it compares, copies a stamp and
-//! reuses its buffers; everything else waits until the generation is over.
+//! Follows the streams of events of one trial to their ends: one, or as many as requests were issued at once. This is the
+//! hot loop: between two events it compares, copies a stamp and reuses its buffers; everything else waits until the
+//! generation is over.
 
 use std::{
     future::poll_fn,
@@ -7,9 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use chimera_core::{Clock, Event, EventKind, EventStream, Law, Stamp, StreamError};
+use chimera_core::{Clock, Event, EventKind, EventStream, Law, LawBreach, Stamp, StreamError};
 use chimera_records::{Factors, Lane};
 use futures_core::future::BoxFuture;
+use futures_util::{StreamExt, stream};
 
 use crate::Cancel;
 
@@ -52,40 +54,56 @@ impl LaneScratch {
 }
 
 /// Buffers of the lanes, used again for every trial of a block.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(super) lanes: Vec<LaneScratch>,
-    law: Law,
+    requests: Vec<Following>,
+    /// Lanes of each request.
+    width: usize,
 }
 
-impl Default for Scratch {
-    fn default() -> Self {
-        Self { lanes: Vec::new(), law: Law::new(0) }
-    }
+/// What is known of one request under way.
+#[derive(Debug)]
+struct Following {
+    law: Law,
+    over: bool,
 }
 
 impl Scratch {
     /// Makes room for a trial, so that the loop need not.
     pub(crate) fn begin(&mut self, factors: &Factors) {
-        let lanes = factors.batch as usize;
+        self.width = factors.batch as usize;
+        let requests = factors.concurrency as usize;
         // A design may ask for budgets beyond reason; what does not come needs no room.
         let budget = (factors.budget as usize).min(1 << 16);
-        self.lanes.resize_with(lanes, LaneScratch::default);
+        self.lanes.resize_with(self.width.saturating_mul(requests), LaneScratch::default);
         for lane in &mut self.lanes {
             lane.begin(budget);
         }
-        self.law = Law::new(lanes);
+        self.requests.clear();
+        self.requests.resize_with(requests, || Following { law: Law::new(self.width), over: false });
     }
 
-    /// Takes one item of the stream; says so when it decides the trial.
-    fn take(&mut self, item: Result<Event, StreamError>, deadline: Stamp) -> Option<End> {
-        if let Err(breach) = self.law.see(&item) {
-            return Some(broken(&breach));
+    /// Every request was wanted at this moment. A request alone has no such moment but that of its sending.
+    pub(crate) fn issued(&mut self, at: Stamp) {
+        if self.requests.len() > 1 {
+            for scratch in &mut self.lanes {
+                scratch.lane.intended = Some(at.0);
+            }
+        }
+    }
+
+    /// Takes one item of a request's stream; says so when it decides the request.
+    fn take(&mut self, request: usize, item: Result<Event, StreamError>, deadline: Stamp) -> Option<End> {
+        let first = request * self.width;
+        if let Err(breach) = self.requests.get_mut(request)?.law.see(&item) {
+            return Some(broken(first, &breach));
         }
         let event = match item {
             Ok(event) => event,
             Err(error) => {
-                let reason = match error.lane {
+                let lane = error.lane.map(|lane| first + lane as usize);
+                let reason = match lane.or((self.requests.len() > 1).then_some(first)) {
                     Some(lane) => format!("lane {lane}: {error}"),
                     None => error.to_string(),
                 };
@@ -97,7 +115,7 @@ impl Scratch {
         }
         let at = event.at.0;
         // The law has refused lanes that were not asked for.
-        let scratch = self.lanes.get_mut(event.lane as usize)?;
+        let scratch = self.lanes.get_mut(first + event.lane as usize)?;
         let lane = &mut scratch.lane;
         match event.kind {
             EventKind::Sent => lane.sent = Some(at),
@@ -125,56 +143,93 @@ impl Scratch {
         }
         None
     }
+
+    /// How a request ended whose stream has nothing more to say.
+    fn end(&self, request: usize) -> End {
+        match self.requests.get(request).map(|of| of.law.end()) {
+            Some(Err(breach)) => broken(request * self.width, &breach),
+            _ => End::Completed,
+        }
+    }
+
+    fn over(&mut self, request: usize) {
+        if let Some(of) = self.requests.get_mut(request) {
+            of.over = true;
+        }
+    }
 }
 
-fn broken(breach: &chimera_core::LawBreach) -> End {
+fn broken(first: usize, breach: &LawBreach) -> End {
+    let lane = u32::try_from(first).unwrap_or(u32::MAX).saturating_add(breach.lane);
+    let breach = LawBreach { lane, what: breach.what.clone() };
     End::Failed { code: "law".into(), reason: breach.to_string() }
 }
 
-/// Reads the stream until it ends, fails, breaks the law, runs past the deadline, or the run is to stop.
-pub(crate) async fn drive(
-    events: &mut EventStream,
-    scratch: &mut Scratch,
-    clock: &Arc<dyn Clock>,
-    deadline: Stamp,
-    cancel: &Cancel,
-) -> End {
+/// What limits a generation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Until<'a> {
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) deadline: Stamp,
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// Reads the streams until they end, fail, break the law, run past the deadline, or the run is to stop. All are polled in
+/// turn by one task, the first time one right after the other, so that all requests leave at the same moment. A request
+/// that fails is dropped and the others are read to their ends: they are not to disturb what comes next.
+pub(crate) async fn drive(events: &mut [EventStream], scratch: &mut Scratch, until: Until<'_>) -> End {
     let mut limit = None;
-    poll_fn(|cx| poll(events, scratch, &mut limit, clock, deadline, cancel, cx)).await
+    let mut failed = None;
+    poll_fn(|cx| poll(events, scratch, &mut limit, &mut failed, until, cx)).await
 }
 
 fn poll(
-    events: &mut EventStream,
+    events: &mut [EventStream],
     scratch: &mut Scratch,
     limit: &mut Option<BoxFuture<'static, ()>>,
-    clock: &Arc<dyn Clock>,
-    deadline: Stamp,
-    cancel: &Cancel,
+    failed: &mut Option<End>,
+    until: Until<'_>,
     cx: &mut Context<'_>,
 ) -> Poll<End> {
     loop {
-        match events.as_mut().poll_next(cx) {
-            Poll::Ready(Some(item)) => {
-                if let Some(end) = scratch.take(item, deadline) {
-                    return Poll::Ready(end);
-                }
-                if cancel.is_set() {
-                    return Poll::Ready(End::Cancelled);
-                }
+        let (mut open, mut moved) = (false, false);
+        for (request, stream) in events.iter_mut().enumerate() {
+            if scratch.requests.get(request).is_none_or(|of| of.over) {
+                continue;
             }
-            Poll::Ready(None) => {
-                return Poll::Ready(match scratch.law.end() {
-                    Ok(()) => End::Completed,
-                    Err(breach) => broken(&breach),
-                });
-            }
-            Poll::Pending => {
-                let limit = limit.get_or_insert_with(|| clock.sleep_until(deadline));
-                if limit.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(End::Censored);
+            let decided = match stream.as_mut().poll_next(cx) {
+                Poll::Ready(Some(item)) => scratch.take(request, item, until.deadline),
+                Poll::Ready(None) => Some(scratch.end(request)),
+                Poll::Pending => {
+                    open = true;
+                    continue;
                 }
-                return if cancel.poll(cx) { Poll::Ready(End::Cancelled) } else { Poll::Pending };
+            };
+            moved = true;
+            match decided {
+                None => open = true,
+                Some(End::Completed) => scratch.over(request),
+                Some(end @ End::Failed { .. }) => {
+                    scratch.over(request);
+                    // Cancels what this request still has under way.
+                    *stream = stream::empty().boxed();
+                    failed.get_or_insert(end);
+                }
+                Some(end) => return Poll::Ready(failed.take().unwrap_or(end)),
             }
         }
+        if !open {
+            return Poll::Ready(failed.take().unwrap_or(End::Completed));
+        }
+        if moved {
+            if until.cancel.is_set() {
+                return Poll::Ready(End::Cancelled);
+            }
+            continue;
+        }
+        let limit = limit.get_or_insert_with(|| until.clock.sleep_until(until.deadline));
+        if limit.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(failed.take().unwrap_or(End::Censored));
+        }
+        return if until.cancel.poll(cx) { Poll::Ready(End::Cancelled) } else { Poll::Pending };
     }
 }

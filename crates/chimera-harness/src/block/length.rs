@@ -7,14 +7,14 @@ use chimera_core::{BackendError, Session};
 const CHARACTERS_PER_TOKEN: usize = 4;
 
 /// A text of about this many tokens.
-pub(super) fn text_of(tokens: u32, text: &str) -> String {
+pub(crate) fn text_of(tokens: u32, text: &str) -> String {
     let wanted = (tokens as usize).saturating_mul(CHARACTERS_PER_TOKEN);
     let each = text.chars().count() + 1;
     repeat(text, wanted / each + 1).chars().take(wanted).collect()
 }
 
 /// The text repeated, with spaces between, and cut to exactly this many tokens.
-pub(super) async fn exactly(
+pub(crate) async fn exactly(
     wanted: usize,
     text: &str,
     session: &dyn Session,

@@ -16,18 +16,22 @@ use std::{
     time::Duration,
 };
 
-use chimera_core::{Batch, Clock, ClockSource, Request};
+use chimera_core::{Batch, Clock, ClockSource, EventStream, Request};
 use chimera_records::{
     Block, Cell, Constants, Expected, First, FirstPrefill, Outcome, Plan, PlannedTrial, Settings, Trial,
     TrialRole,
 };
 use chimera_telemetry::HostProbe;
 
-pub(crate) use self::generation::{End, Scratch, drive};
+pub(crate) use self::{
+    generation::{End, Scratch, Until, drive},
+    length::{exactly, text_of},
+    resident::Obstacle,
+};
 use self::{
     prompt::{Prepared, Salt},
     record::{Recorded, trial_end},
-    resident::{Obstacle, Residents},
+    resident::Residents,
 };
 use crate::{BlockEnd, Cancel, HarnessError, Progress, Registry, Sink, host::trial_noise};
 
@@ -93,10 +97,10 @@ pub(crate) fn pending(plan: &Plan, block: &Block, done: &BTreeSet<u32>) -> Vec<(
         .collect()
 }
 
-type Shape<'a> = (&'a str, &'a str, &'a str, u32);
+type Shape<'a> = (&'a str, &'a str, &'a str, u32, u32);
 
 fn shape(cell: &Cell) -> Shape<'_> {
-    (&cell.backend, &cell.model, &cell.scenario, cell.batch)
+    (&cell.backend, &cell.model, &cell.scenario, cell.batch, cell.concurrency)
 }
 
 /// Runs a block's pending trials in their order and records each as it ends.
@@ -244,7 +248,7 @@ impl<'a> Runner<'a> {
         let limits = Bounds { clock: run.clock, timeout: self.timeout, cancel: run.cancel };
         let ready = self.residents.ready(&run, cell, &limits, &mut trial.load_ns, progress).await?;
         trial.stamps = ready.capabilities.stamps;
-        let batch = batch(&run, cell, trial, ready.prompt, ready.capabilities)?;
+        let batches = batches(&run, cell, trial, ready.prompt, ready.capabilities)?;
         let nonce_tokens = ready.prompt.nonce_tokens();
         fits_context(ready.session.model().context, ready.prompt.expected, trial.factors.budget)?;
 
@@ -255,8 +259,11 @@ impl<'a> Runner<'a> {
         let before = run.host.map(HostProbe::snapshot);
         let start = run.clock.now();
         let deadline = start.after(self.timeout);
-        let mut events = ready.session.generate(batch);
-        let end = drive(&mut events, &mut self.scratch, run.clock, deadline, run.cancel).await;
+        let until = Until { clock: run.clock, deadline, cancel: run.cancel };
+        let mut events: Vec<EventStream> =
+            batches.into_iter().map(|batch| ready.session.generate(batch)).collect();
+        self.scratch.issued(run.clock.now());
+        let end = drive(&mut events, &mut self.scratch, until).await;
         drop(events); // Cancels what has not ended.
         let stop = run.clock.now();
         let after = run.host.map(HostProbe::snapshot);
@@ -307,14 +314,15 @@ fn salt<'a>(run: &BlockRun<'_>, cell: &'a Cell, trial: u32, lane: u32) -> Salt<'
     }
 }
 
-/// The lanes of a trial. All lanes ask for the same, with seeds of their own.
-fn batch(
+/// The requests of a trial, each a batch. All lanes ask for the same, with seeds of their own. How many requests a backend
+/// runs at once is its property: those for which it has no place wait, and that is what is measured.
+fn batches(
     run: &BlockRun<'_>,
     cell: &Cell,
     trial: &Trial,
     prompt: &Prepared,
     capabilities: &chimera_core::Capabilities,
-) -> Result<Batch, Obstacle> {
+) -> Result<Vec<Batch>, Obstacle> {
     let factors = &trial.factors;
     let most = capabilities.max_batch.unwrap_or(1);
     if cell.batch > most {
@@ -327,14 +335,15 @@ fn batch(
         return Err(Obstacle::skip(format!("backend {} cannot run a prefill alone", cell.backend)));
     }
     let design = &run.settings.design;
-    let lanes = (0..cell.batch).map(|lane| Request {
+    let request = |lane: u32| Request {
         prompt: prompt.prompt(salt(run, cell, trial.id, lane)),
         max_tokens: factors.budget,
         seed: design.seed.wrapping_add(u64::from(lane)),
         ignore_eos: capabilities.exact_budget,
         sampling: design.sampling,
-    });
-    Ok(Batch(lanes.collect()))
+    };
+    let lanes = |first: u32| (0..cell.batch).map(|lane| request(first + lane)).collect();
+    Ok((0..cell.concurrency).map(|number| Batch(lanes(number * cell.batch))).collect())
 }
 
 /// A prompt and a budget that exceed the model's context are a gap of the design for this model, not a failure.
@@ -351,15 +360,15 @@ fn fits_context(context: Option<u32>, prompt: Option<u32>, budget: u32) -> Resul
 
 /// What bounds everything that is waited for beside a generation.
 #[derive(Clone, Copy)]
-struct Bounds<'a> {
-    clock: &'a Arc<dyn Clock>,
-    timeout: Duration,
-    cancel: &'a Cancel,
+pub(crate) struct Bounds<'a> {
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) timeout: Duration,
+    pub(crate) cancel: &'a Cancel,
 }
 
 impl Bounds<'_> {
     /// Waits for `work`, but not past the limit and not once the run is to stop.
-    async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Obstacle> {
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Obstacle> {
         let mut work = pin!(work);
         let mut limit = None;
         poll_fn(|cx| {

@@ -104,6 +104,7 @@ pub(super) fn trial_end(trial: &Trial) -> TrialEnd {
         model: trial.factors.model.to_string(),
         scenario: trial.factors.scenario.to_string(),
         batch: trial.factors.batch,
+        concurrency: trial.factors.concurrency,
         budget: trial.factors.budget,
         outcome: trial.outcome.clone(),
         flagged: !trial.flags.is_empty(),

@@ -14,7 +14,7 @@ use crate::Progress;
 
 /// Why a trial was not run to its end.
 #[derive(Debug, Clone)]
-pub(super) enum Obstacle {
+pub(crate) enum Obstacle {
     Skip(String),
     Fail { code: String, reason: String },
     Cancelled,

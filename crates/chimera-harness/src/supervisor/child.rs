@@ -9,11 +9,15 @@ use std::{
 };
 
 use chimera_core::{Clock, SystemClock};
-use chimera_records::{RunDir, unix_ms};
+use chimera_records::{QualityRecord, RunDir, Settings, unix_ms};
 use chimera_telemetry::HostProbe;
 
 use super::BlockJob;
-use crate::{BlockEnd, BlockRun, Cancel, HarnessError, Progress, Registry, run_block};
+use crate::{
+    BlockEnd, BlockRun, Cancel, CheckJob, HarnessError, Progress, Registry,
+    quality::{CheckRun, Tell, run_check},
+    run_block,
+};
 
 /// How long a process may go on after its supervisor is gone or asked it to stop. Records are whole at any moment, so
 /// ending it loses no more than the trial in flight.
@@ -99,6 +103,9 @@ pub(super) fn run_job(
     let run = RunDir::open(&job.run)?;
     let settings = run.settings()?;
     let plan = run.plan(&settings)?;
+    if let Some(check) = &job.check {
+        return check_arm(&run, &settings, check, registry, clock, cancel, report);
+    }
     let no_such = HarnessError::NoSuchBlock { block: job.block };
     let block = plan.blocks.get(job.block as usize).ok_or(no_such)?;
     let done: &BTreeSet<u32> = &job.done;
@@ -122,5 +129,28 @@ pub(super) fn run_job(
     for (backend, lag) in registry.client_lag() {
         report(Progress::ClientLag { backend, lag });
     }
+    Ok(end)
+}
+
+/// Checks an arm in this process, writing to its run's directory.
+fn check_arm(
+    run: &RunDir,
+    settings: &Settings,
+    job: &CheckJob,
+    registry: &dyn Registry,
+    clock: &Arc<dyn Clock>,
+    cancel: &Cancel,
+    report: &mut dyn FnMut(Progress),
+) -> Result<BlockEnd, HarnessError> {
+    let Some(quality) = &settings.design.quality else {
+        return Err(HarnessError::Job { reason: "the design asks for no checks".into() });
+    };
+    let known = run.read_quality()?.records;
+    let mut writer = run.quality_writer()?;
+    let folder = run.path();
+    let check = CheckRun { settings, quality, job, known: &known, folder, registry, clock, cancel };
+    let mut keep = |record: &QualityRecord| writer.append(record);
+    let end = async_io::block_on(run_check(check, Tell { keep: &mut keep, progress: report }))?;
+    writer.sync()?;
     Ok(end)
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, num::NonZero, path::PathBuf};
 use chimera_records::Plan;
 use serde::{Deserialize, Serialize};
 
-use crate::block::pending;
+use crate::{CheckJob, block::pending};
 
 /// One block to be run by one process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct BlockJob {
     pub threads: u32,
     /// Trials of the block that are done.
     pub done: BTreeSet<u32>,
+    /// Instead of the block's trials: check this arm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckJob>,
 }
 
 impl BlockJob {

@@ -7,6 +7,7 @@ mod job;
 mod launcher;
 mod ledger;
 mod process;
+mod quality;
 
 use std::{
     collections::BTreeMap,
@@ -158,8 +159,18 @@ impl Supervisor {
         let before = self.host.as_ref().map(HostProbe::snapshot);
         let start = Instant::now();
         let mut failures = Vec::new();
-        let mut stopped = None;
+        // Before anything is timed: an arm that runs another model is to be known, whatever happens later.
+        let mut stopped = match self.check(launcher, cancel, &mut ledger, report) {
+            Ok(()) => None,
+            Err(error) => {
+                failures.push(error.to_string());
+                Some(error)
+            }
+        };
         for index in pending {
+            if stopped.is_some() {
+                break;
+            }
             if cancel.is_set() {
                 break;
             }
@@ -216,6 +227,7 @@ impl Supervisor {
             attempt,
             threads: available_threads(block.threads),
             done,
+            check: None,
         };
         let record = ProcessRecord {
             block: index,
@@ -306,7 +318,7 @@ impl Supervisor {
         }
         let status = if !failures.is_empty() {
             RunStatus::Failed
-        } else if self.pending().is_empty() {
+        } else if self.pending().is_empty() && self.open_checks()?.is_empty() {
             RunStatus::Complete
         } else {
             RunStatus::Cancelled

@@ -136,6 +136,9 @@ impl Session for Counting {
     async fn score(&self, tokens: &[u32]) -> Result<Score> {
         self.inner.score(tokens).await
     }
+    async fn logits(&self, tokens: &[u32]) -> Result<chimera_core::Logits> {
+        self.inner.logits(tokens).await
+    }
     async fn idle(&self) {
         self.inner.idle().await;
     }

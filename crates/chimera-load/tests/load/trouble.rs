@@ -132,6 +132,9 @@ impl chimera_core::Session for Deaf {
     async fn score(&self, tokens: &[u32]) -> chimera_core::Result<chimera_core::Score> {
         self.0.score(tokens).await
     }
+    async fn logits(&self, tokens: &[u32]) -> chimera_core::Result<chimera_core::Logits> {
+        self.0.logits(tokens).await
+    }
     async fn idle(&self) {
         self.0.idle().await;
     }

@@ -8,8 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{NewRun, RunDir, RunError, TRIALS, Tally};
-use crate::{Manifest, RunStatus, Trial};
+use super::{NewRun, QUALITY, RunDir, RunError, TRIALS, Tally};
+use crate::{Manifest, QualityKey, QualityRecord, RunStatus, Trial};
 
 /// Joins `runs` into a new run at `out`, which must not exist.
 ///
@@ -153,8 +153,54 @@ fn write(parts: &[RunDir], kept: &Kept, design: &str, draft: &Path) -> Result<()
     }
     writer.sync()?;
     drop(writer);
+    let differing = join_quality(parts, &run)?;
     let tally = Tally::of(kept.values().flat_map(|(_, trials)| trials));
-    run.update(|manifest| join_manifests(manifest, parts, kept, &tally))
+    run.update(|manifest| {
+        join_manifests(manifest, parts, kept, &tally);
+        manifest.repairs.extend(differing);
+    })
+}
+
+/// Joins what the parts found out about their arms: of several answers the first that holds figures, else the first. Says
+/// which figures differ.
+fn join_quality(parts: &[RunDir], run: &RunDir) -> Result<Vec<String>, RunError> {
+    let mut order: Vec<QualityKey> = Vec::new();
+    let mut answers: BTreeMap<QualityKey, QualityRecord> = BTreeMap::new();
+    let mut differing = Vec::new();
+    for part in parts {
+        let read = part.read_quality()?;
+        if read.damage.is_some() {
+            return Err(RunError::Unrepaired { path: part.path().join(QUALITY) });
+        }
+        for record in read.records {
+            let key = record.key();
+            match answers.get_mut(&key) {
+                None => {
+                    order.push(key.clone());
+                    answers.insert(key, record);
+                }
+                Some(before) if !before.is_measured() => *before = record,
+                // Times of builds differ from host to host; what is left must not.
+                Some(before) if record.is_measured() && !before.says_the_same(&record) => {
+                    let QualityKey { backend, model, check, detail } = key;
+                    let run = &part.manifest().run_id;
+                    differing
+                        .push(format!("{check:?} {detail} of {model} on {backend} differs in run {run}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    if !order.is_empty() {
+        let mut writer = run.quality_writer()?;
+        for key in &order {
+            if let Some(record) = answers.get(key) {
+                writer.append(record)?;
+            }
+        }
+        writer.sync()?;
+    }
+    Ok(differing)
 }
 
 fn join_manifests(manifest: &mut Manifest, parts: &[RunDir], kept: &Kept, tally: &Tally) {

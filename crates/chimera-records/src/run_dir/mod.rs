@@ -1,5 +1,5 @@
 //! A run's directory: `design.toml` verbatim, `manifest.json`, one line per trial in `trials.jsonl`, token stamps in
-//! `events.jsonl`. It is made once and never overwritten; a lock keeps two supervisors apart and another keeps two
+//! `events.jsonl`, what was found out about its arms in `quality.jsonl`. It is made once and never overwritten; a lock keeps two supervisors apart and another keeps two
 //! writers apart. What is in the records is defined elsewhere; deciding what to run is the harness's business.
 
 mod atomic;
@@ -25,9 +25,9 @@ pub use self::{
     error::RunError,
     merge::merge,
     name::unix_ms,
-    read::{Damage, Events, Trials},
+    read::{Damage, Events, QualityRecords, Trials},
     tally::{Tally, is_terminal},
-    write::TrialWriter,
+    write::{QualityWriter, TrialWriter},
 };
 use crate::{
     Design, FormatVersion, HostRecord, Manifest, Overrides, Plan, ProgramRecord, RunStatus, Settings, Shard,
@@ -37,6 +37,8 @@ const DESIGN: &str = "design.toml";
 const MANIFEST: &str = "manifest.json";
 const TRIALS: &str = "trials.jsonl";
 const EVENTS: &str = "events.jsonl";
+/// Made with its first record: runs whose design has no `[quality]` table lack it.
+const QUALITY: &str = "quality.jsonl";
 const LOCK: &str = "run.lock";
 
 /// What a new run starts from.
@@ -292,6 +294,22 @@ impl RunDir {
         TrialWriter::open(&self.path)
     }
 
+    /// Opens `quality.jsonl` for appending, and makes it when it is not there. One writer at a time.
+    ///
+    /// # Errors
+    /// [`RunError::Busy`] while another process writes, [`RunError::Unrepaired`] after a crash.
+    pub fn quality_writer(&self) -> Result<QualityWriter, RunError> {
+        QualityWriter::open(&self.path)
+    }
+
+    /// Reads what was found out about the run's arms; nothing where nothing was asked.
+    ///
+    /// # Errors
+    /// [`RunError::Corrupt`] for a line that cannot be read, the last excepted.
+    pub fn read_quality(&self) -> Result<QualityRecords, RunError> {
+        read::quality(&self.path.join(QUALITY))
+    }
+
     /// Reads every trial. A last line that was cut off is reported in [`Trials::damage`].
     ///
     /// # Errors
@@ -318,6 +336,10 @@ impl RunDir {
         let mut done = Vec::new();
         for (name, kind) in [(TRIALS, repair::Kind::Trial), (EVENTS, repair::Kind::Stamps)] {
             done.extend(repair::tail(&self.path.join(name), name, kind)?);
+        }
+        let quality = self.path.join(QUALITY);
+        if quality.exists() {
+            done.extend(repair::tail(&quality, QUALITY, repair::Kind::Quality)?);
         }
         atomic::remove_drafts(&self.path.join(MANIFEST))?;
         Ok(done)

@@ -1,6 +1,6 @@
 //! Reads records back. A run that is under way or was killed can be read: only its last line may be cut off.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use serde::de::DeserializeOwned;
 
@@ -8,7 +8,7 @@ use super::{
     RunError,
     lines::{Line, Lines},
 };
-use crate::{TokenStamps, Trial};
+use crate::{QualityKey, QualityRecord, TokenStamps, Trial};
 
 /// A last line that cannot be read: what a crash or a run under way leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,40 @@ pub struct Trials {
     pub trials: Vec<Trial>,
     /// The last line, when it was cut off.
     pub damage: Option<Damage>,
+}
+
+/// What was found out about the arms of a run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct QualityRecords {
+    /// In the order in which it was found out; of several answers to one question the first.
+    pub records: Vec<QualityRecord>,
+    /// The last line, when it was cut off.
+    pub damage: Option<Damage>,
+}
+
+impl QualityRecords {
+    /// Questions that have their answer, be it that nothing could be measured.
+    #[must_use]
+    pub fn answered(&self) -> BTreeSet<QualityKey> {
+        self.records.iter().map(QualityRecord::key).collect()
+    }
+}
+
+pub(super) fn quality(path: &Path) -> Result<QualityRecords, RunError> {
+    let mut read = QualityRecords::default();
+    if !path.exists() {
+        return Ok(read);
+    }
+    let mut lines = Lines::open(path)?;
+    let mut answered = BTreeSet::new();
+    while let Some(parsed) = parse_next::<QualityRecord>(&mut lines)? {
+        match parsed {
+            Ok(record) if answered.insert(record.key()) => read.records.push(record),
+            Ok(_) => {}
+            Err(damage) => read.damage = Some(damage),
+        }
+    }
+    Ok(read)
 }
 
 pub(super) fn trials(path: &Path) -> Result<Trials, RunError> {

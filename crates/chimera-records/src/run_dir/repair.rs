@@ -7,12 +7,13 @@ use std::{
 };
 
 use super::{RunError, held::Held};
-use crate::{TokenStamps, Trial};
+use crate::{QualityRecord, TokenStamps, Trial};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Trial,
     Stamps,
+    Quality,
 }
 
 impl Kind {
@@ -20,6 +21,7 @@ impl Kind {
         match self {
             Kind::Trial => serde_json::from_slice::<Trial>(line).is_ok(),
             Kind::Stamps => serde_json::from_slice::<TokenStamps>(line).is_ok(),
+            Kind::Quality => serde_json::from_slice::<QualityRecord>(line).is_ok(),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::{
 
 use serde::Serialize;
 
-use super::{EVENTS, RunError, TRIALS, held::Held};
-use crate::{TokenStamps, Trial};
+use super::{EVENTS, QUALITY, RunError, TRIALS, held::Held};
+use crate::{QualityRecord, TokenStamps, Trial};
 
 /// The one writer of a run's records.
 #[derive(Debug)]
@@ -50,6 +50,38 @@ impl TrialWriter {
     pub fn sync(&mut self) -> Result<(), RunError> {
         self.events.sync()?;
         self.trials.sync()
+    }
+}
+
+/// The one writer of `quality.jsonl`.
+#[derive(Debug)]
+pub struct QualityWriter(Appender);
+
+impl QualityWriter {
+    pub(super) fn open(run: &Path) -> Result<Self, RunError> {
+        let path = run.join(QUALITY);
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|error| RunError::io("make", &path, error))?;
+        Appender::open(path).map(Self)
+    }
+
+    /// Records one answer.
+    ///
+    /// # Errors
+    /// [`RunError::DiskFull`] or [`RunError::Io`]; then the line that did not fit is taken back.
+    pub fn append(&mut self, record: &QualityRecord) -> Result<(), RunError> {
+        self.0.append(record)
+    }
+
+    /// Forces everything to disk.
+    ///
+    /// # Errors
+    /// [`RunError::DiskFull`] or [`RunError::Io`].
+    pub fn sync(&mut self) -> Result<(), RunError> {
+        self.0.sync()
     }
 }
 

@@ -21,14 +21,23 @@ pub enum Factor {
     Gen,
     /// Lanes run together.
     Batch,
+    /// Requests at once.
+    Concurrency,
     /// Threads of the process.
     Threads,
 }
 
 impl Factor {
     /// All of them: the finest comparison, and the default.
-    pub const ALL: &'static [Factor] =
-        &[Self::Backend, Self::Model, Self::Scenario, Self::Gen, Self::Batch, Self::Threads];
+    pub const ALL: &'static [Factor] = &[
+        Self::Backend,
+        Self::Model,
+        Self::Scenario,
+        Self::Gen,
+        Self::Batch,
+        Self::Concurrency,
+        Self::Threads,
+    ];
 
     /// Its name in tables and on the command line.
     #[must_use]
@@ -39,6 +48,7 @@ impl Factor {
             Self::Scenario => "scenario",
             Self::Gen => "gen",
             Self::Batch => "batch",
+            Self::Concurrency => "concurrency",
             Self::Threads => "threads",
         }
     }
@@ -52,6 +62,7 @@ impl Factor {
             Self::Scenario => cell.scenario.to_owned(),
             Self::Gen => cell.budget.to_string(),
             Self::Batch => cell.batch.to_string(),
+            Self::Concurrency => cell.concurrency.to_string(),
             Self::Threads => cell.arm.threads.to_string(),
         }
     }

@@ -58,6 +58,7 @@ pub(super) fn failures(
                 model: &factors.model,
                 scenario: &factors.scenario,
                 batch: factors.batch,
+                concurrency: factors.concurrency,
                 budget: factors.budget,
             };
             let kept = only.iter().all(|only| only.factor.of(&cell) == only.level);

@@ -37,7 +37,7 @@ struct Row<'a> {
 pub fn section(index: &Index<'_>, main: Arm<'_>, budget: u32) -> Result<Option<Section>, StudyError> {
     let mut rows = Vec::new();
     for (key, trials) in index.cells() {
-        if key.arm == main || key.budget != budget || key.batch != 1 {
+        if key.arm == main || key.budget != budget || !key.is_solo() {
             continue;
         }
         let ours = CellKey { arm: main, ..*key };

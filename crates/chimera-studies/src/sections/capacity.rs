@@ -43,7 +43,8 @@ pub fn section(
     for model in &design.model {
         let mut totals: Vec<PerBlock> = Vec::new();
         for scenario in &design.scenario {
-            let key = CellKey { arm, model: &model.id, scenario: &scenario.id, batch: 1, budget };
+            let (batch, concurrency) = (1, 1);
+            let key = CellKey { arm, model: &model.id, scenario: &scenario.id, batch, concurrency, budget };
             let rate = output_rate(index, &key);
             if rate.is_empty() {
                 continue;

@@ -96,7 +96,7 @@ fn ratios(
     let design = &index.run().settings.design;
     // kind -> (model, scenario) -> block -> ratio
     let mut found: BTreeMap<&str, BTreeMap<(&str, &str), PerBlock>> = BTreeMap::new();
-    for (key, trials) in index.first_uses().filter(|(key, _)| key.arm == arm && key.batch == 1) {
+    for (key, trials) in index.first_uses().filter(|(key, _)| key.arm == arm && key.is_solo()) {
         if design.model(key.model).is_none_or(|model| model.family != family) {
             continue;
         }
@@ -189,9 +189,7 @@ fn strongest(trial: &Trial) -> Option<First> {
 fn steady_prefill(index: &Index<'_>, key: &CellKey<'_>) -> PerBlock {
     let mut trials = Vec::new();
     for (other, steady) in index.cells() {
-        if (other.arm, other.model, other.scenario, other.batch)
-            == (key.arm, key.model, key.scenario, key.batch)
-        {
+        if (CellKey { budget: key.budget, ..*other }) == *key {
             trials.extend_from_slice(steady);
         }
     }

@@ -33,7 +33,7 @@ pub fn section(
         index.run().settings.design.model.iter().enumerate().map(|(i, m)| (m.id.as_str(), i)).collect();
     let mut rows: Vec<(CellKey<'_>, Option<u32>, PerBlock)> = index
         .cells()
-        .filter(|(key, _)| key.arm == arm && key.batch == 1)
+        .filter(|(key, _)| key.arm == arm && key.is_solo())
         .map(|(key, trials)| {
             let prompt = trials.iter().flat_map(|t| &t.lanes).find_map(|lane| lane.prompt_tokens);
             (*key, prompt, index.per_block(key, Metric::DecodeFractionEngine))

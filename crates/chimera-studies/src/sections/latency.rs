@@ -41,19 +41,19 @@ pub fn section(index: &Index<'_>, budget: u32) -> Result<Section, StudyError> {
         );
     }
     for (number, arm) in index.arms().into_iter().enumerate() {
-        let main: Vec<CellKey<'_>> = cells(index, arm, |key| key.budget == budget && key.batch == 1);
+        let main: Vec<CellKey<'_>> = cells(index, arm, |key| key.budget == budget && key.is_solo());
         section = section.table(table(
             index,
             &format!("latency-{}", number + 1),
             &format!("Latency at {budget} generated tokens ({arm})"),
             &main,
         )?);
-        let others = cells(index, arm, |key| key.budget != budget || key.batch != 1);
+        let others = cells(index, arm, |key| key.budget != budget || !key.is_solo());
         if !others.is_empty() {
             section = section.table(table(
                 index,
                 &format!("latency-other-{}", number + 1),
-                &format!("Latency at other budgets and batches ({arm})"),
+                &format!("Latency at other budgets, batches and numbers of requests at once ({arm})"),
                 &others,
             )?);
         }
@@ -69,14 +69,17 @@ fn cells<'a>(index: &Index<'a>, arm: Arm<'_>, keep: impl Fn(&CellKey<'_>) -> boo
     let mut keys: Vec<CellKey<'a>> =
         index.cells().map(|(key, _)| *key).filter(|key| key.arm == arm && keep(key)).collect();
     keys.sort_by_key(|key| {
-        (order.get(key.model).copied(), scenarios.get(key.scenario).copied(), key.batch, key.budget)
+        let place = (order.get(key.model).copied(), scenarios.get(key.scenario).copied());
+        (place, key.batch, key.concurrency, key.budget)
     });
     keys
 }
 
 fn table(index: &Index<'_>, id: &str, title: &str, keys: &[CellKey<'_>]) -> Result<Table, StudyError> {
-    let varied =
-        keys.iter().any(|key| key.batch != 1) || keys.windows(2).any(|pair| pair[0].budget != pair[1].budget);
+    let at_once = keys.iter().any(|key| key.concurrency != 1);
+    let varied = at_once
+        || keys.iter().any(|key| key.batch != 1)
+        || keys.windows(2).any(|pair| pair[0].budget != pair[1].budget);
     let mut table = Table::new(id, title)
         .caption(
             "Unit of replication: block. Spread: standard deviation of the end-to-end time over blocks, in per cent of \
@@ -89,6 +92,9 @@ fn table(index: &Index<'_>, id: &str, title: &str, keys: &[CellKey<'_>]) -> Resu
     if varied {
         table =
             table.column(Column::number("gen", "Generated", "")).column(Column::number("batch", "Batch", ""));
+    }
+    if at_once {
+        table = table.column(Column::number("concurrency", "At once", ""));
     }
     table = table
         .column(Column::number("prefill", "Prefill", "s"))
@@ -114,6 +120,9 @@ fn table(index: &Index<'_>, id: &str, title: &str, keys: &[CellKey<'_>]) -> Resu
             vec![key.model.into(), key.scenario.into(), Cell::or_missing(prompt, "the backend does not say")];
         if varied {
             row.extend([Cell::from(key.budget), Cell::from(key.batch)]);
+        }
+        if at_once {
+            row.push(Cell::from(key.concurrency));
         }
         row.extend([
             cell(geo(Metric::PrefillEngine)?, FEW),

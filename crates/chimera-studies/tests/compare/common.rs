@@ -167,7 +167,7 @@ gen = [32]
             merged_from: Vec::new(),
             repairs: Vec::new(),
         };
-        RunData { settings, manifest, trials, damage: Vec::new() }
+        RunData { settings, manifest, trials, quality: Vec::new(), damage: Vec::new() }
     }
 }
 

@@ -111,7 +111,7 @@ pub(crate) fn run_blocks(profile: &str, blocks: Option<u32>, law: Law<'_>) -> Ru
     }
     let manifest = manifest(&settings, &plan, "candle", trials.len());
     let manifest = Manifest { processes, ..manifest };
-    RunData { settings, manifest, trials, damage: Vec::new() }
+    RunData { settings, manifest, trials, quality: Vec::new(), damage: Vec::new() }
 }
 
 /// The manifest of a complete run on one backend.

@@ -83,7 +83,13 @@ fn study(settings: &Settings, plan: &Plan, number: u64) -> Scaling<'static> {
         futures_executor::block_on(run_block(run, &mut sink, &mut |_| {})).expect("a block");
     }
     let manifest = common::manifest(settings, plan, "sim", sink.trials.len());
-    let run = RunData { settings: settings.clone(), manifest, trials: sink.trials, damage: Vec::new() };
+    let run = RunData {
+        settings: settings.clone(),
+        manifest,
+        trials: sink.trials,
+        quality: Vec::new(),
+        damage: Vec::new(),
+    };
     // Leaked, so that the scaling can be handed out: a thousand small runs in a test's life.
     let run: &'static RunData = Box::leak(Box::new(run));
     let index = Index::new(run);

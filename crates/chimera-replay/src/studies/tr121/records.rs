@@ -39,6 +39,7 @@ pub(super) fn run(calls: &[&Call], shapes: &BTreeMap<String, Shape>) -> RunData 
         settings: settings(calls, &entries, blocks.len() as u32),
         manifest: manifest(&entries, shapes, &trials),
         trials,
+        quality: Vec::new(),
         damage: Vec::new(),
     }
 }
@@ -98,6 +99,7 @@ fn trial(id: u32, call: &Call, block: u32, firsts: Vec<First>) -> Trial {
             scenario: call.scenario.as_str().into(),
             budget: call.target.round() as u32,
             batch: call.batch,
+            concurrency: 1,
             threads: 0,
         },
         load_ns: call.own_load.filter(|_| firsts.contains(&First::Model)).map(nanos),
@@ -165,10 +167,12 @@ fn settings(calls: &[&Call], entries: &BTreeMap<&str, (&'static str, f64)>, bloc
             scenario: scenarios,
             budget: numbers(|call| call.target.round() as u32),
             batch: numbers(|call| call.batch),
+            concurrency: vec![1],
         }],
         hypothesis: Vec::new(),
         published: Vec::new(),
         capacity: None,
+        quality: None,
         profile: BTreeMap::new(),
     };
     Settings { design, overrides: Overrides::default(), leaves_out: None }

@@ -2,12 +2,17 @@
 //! path. A profile overrides parts of it, the command line may narrow it further, and the result is [`Settings`]. How
 //! trials are ordered is the plan's business.
 
+mod check;
+mod quality;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chimera_core::Sampling;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::check::{key, unknown};
+pub use self::quality::Quality;
 use crate::DesignError;
 
 /// Schema of design files that this crate reads.
@@ -53,6 +58,8 @@ pub struct Design {
     pub published: Vec<Published>,
     /// Price and demand for the capacity section.
     pub capacity: Option<Capacity>,
+    /// What is checked of every arm before anything is timed.
+    pub quality: Option<Quality>,
     /// Named overrides.
     #[serde(default)]
     pub profile: BTreeMap<String, Profile>,
@@ -154,6 +161,10 @@ pub struct Grid {
     /// Lanes run together.
     #[serde(default = "one")]
     pub batch: Vec<u32>,
+    /// Requests issued at the same moment to one resident model. What the backend makes of them (a queue, a batch, work in
+    /// parallel) is its property.
+    #[serde(default = "one")]
+    pub concurrency: Vec<u32>,
 }
 
 fn one() -> Vec<u32> {
@@ -243,6 +254,8 @@ pub struct Profile {
     /// Other budgets, for every grid.
     #[serde(rename = "gen")]
     pub budget: Option<Vec<u32>>,
+    /// So many chunks of the quality table's text.
+    pub chunks: Option<u32>,
 }
 
 /// What the command line asks on top of a design.
@@ -336,6 +349,9 @@ impl Design {
         if let Some(threads) = profile.threads {
             design.process.threads = threads;
         }
+        if let Some((quality, chunks)) = design.quality.as_mut().zip(profile.chunks) {
+            quality.chunks = chunks;
+        }
         if let Some(grids) = &profile.grids {
             design.grid.retain(|grid| grids.contains(&grid.id));
         }
@@ -386,99 +402,6 @@ impl Design {
         Ok(Settings { design, overrides: overrides.clone(), leaves_out: profile.leaves_out })
     }
 
-    fn validate(&self) -> Result<(), DesignError> {
-        if self.schema != SCHEMA {
-            return Err(DesignError::Schema { found: self.schema, supported: SCHEMA });
-        }
-        at_least_one("blocks", self.blocks)?;
-        not_empty("process.threads", &self.process.threads)?;
-        unique("process.threads", self.process.threads.iter().map(u32::to_string))?;
-        positive("process.timeout_s", self.process.timeout_s)?;
-        for (name, share) in [
-            ("limits.cpu_pressure", self.limits.cpu_pressure),
-            ("limits.steal", self.limits.steal),
-            ("limits.failed_share", self.limits.failed_share),
-        ] {
-            if !(0.0..=1.0).contains(&share) {
-                return Err(range(name, share, "a share lies in 0 to 1"));
-            }
-        }
-        not_empty("model", &self.model)?;
-        not_empty("scenario", &self.scenario)?;
-        not_empty("grid", &self.grid)?;
-        unique("model", self.model.iter().map(|model| model.id.clone()))?;
-        unique("scenario", self.scenario.iter().map(|scenario| scenario.id.clone()))?;
-        unique("grid", self.grid.iter().map(|grid| grid.id.clone()))?;
-        unique("hypothesis", self.hypothesis.iter().map(|hypothesis| hypothesis.id.clone()))?;
-        unique("published", self.published.iter().map(|published| published.id.clone()))?;
-        for scenario in &self.scenario {
-            let place = format!("scenario `{}`", scenario.id);
-            if scenario.text.is_empty() {
-                return Err(DesignError::Empty { place: format!("{place}: text") });
-            }
-            if let Some(tokens) = scenario.tokens {
-                at_least_one(&format!("{place}: tokens"), tokens)?;
-            }
-        }
-        for grid in &self.grid {
-            self.validate_grid(grid)?;
-        }
-        if let Some(capacity) = &self.capacity {
-            positive("capacity.usd_per_hour", capacity.usd_per_hour)?;
-            positive("capacity.output_tokens_per_month", capacity.output_tokens_per_month)?;
-            if !(capacity.utilisation > 0.0 && capacity.utilisation <= 1.0) {
-                return Err(range("capacity.utilisation", capacity.utilisation, "a share in (0, 1]"));
-            }
-        }
-        for (name, profile) in &self.profile {
-            self.validate_profile(name, profile)?;
-        }
-        Ok(())
-    }
-
-    fn validate_grid(&self, grid: &Grid) -> Result<(), DesignError> {
-        let place = |factor: &str| format!("grid `{}`: {factor}", grid.id);
-        not_empty(&place("backend"), &grid.backend)?;
-        not_empty(&place("model"), &grid.model)?;
-        not_empty(&place("scenario"), &grid.scenario)?;
-        not_empty(&place("gen"), &grid.budget)?;
-        not_empty(&place("batch"), &grid.batch)?;
-        for batch in &grid.batch {
-            at_least_one(&place("batch"), *batch)?;
-        }
-        let models: Vec<&str> = self.model.iter().map(|model| model.id.as_str()).collect();
-        known(&place("model"), "model", &grid.model, &models)?;
-        let scenarios: Vec<&str> = self.scenario.iter().map(|scenario| scenario.id.as_str()).collect();
-        known(&place("scenario"), "scenario", &grid.scenario, &scenarios)
-    }
-
-    fn validate_profile(&self, name: &str, profile: &Profile) -> Result<(), DesignError> {
-        let place = |factor: &str| format!("profile `{name}`: {factor}");
-        if let Some(blocks) = profile.blocks {
-            at_least_one(&place("blocks"), blocks)?;
-        }
-        if let Some(threads) = &profile.threads {
-            not_empty(&place("threads"), threads)?;
-        }
-        if let Some(budget) = &profile.budget {
-            not_empty(&place("gen"), budget)?;
-        }
-        let grids: Vec<&str> = self.grid.iter().map(|grid| grid.id.as_str()).collect();
-        let models: Vec<&str> = self.model.iter().map(|model| model.id.as_str()).collect();
-        let scenarios: Vec<&str> = self.scenario.iter().map(|scenario| scenario.id.as_str()).collect();
-        for (kind, names, all) in [
-            ("grid", &profile.grids, &grids),
-            ("model", &profile.models, &models),
-            ("scenario", &profile.scenarios, &scenarios),
-        ] {
-            if let Some(names) = names {
-                not_empty(&place(kind), names)?;
-                known(&place(kind), kind, names, all)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Model of this id.
     #[must_use]
     pub fn model(&self, id: &str) -> Option<&ModelEntry> {
@@ -503,164 +426,5 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn key(path: &str, error: impl std::fmt::Display) -> DesignError {
-    DesignError::Key { key: path.to_owned(), reason: error.to_string().trim_end().to_owned() }
-}
-
-fn unknown<'a>(
-    place: &str,
-    kind: &'static str,
-    name: &str,
-    all: impl IntoIterator<Item = &'a str>,
-) -> DesignError {
-    let known = all.into_iter().collect::<Vec<_>>().join(", ");
-    DesignError::UnknownName { place: place.to_owned(), kind, name: name.to_owned(), known }
-}
-
-fn known(place: &str, kind: &'static str, names: &[String], all: &[&str]) -> Result<(), DesignError> {
-    match names.iter().find(|name| !all.contains(&name.as_str())) {
-        None => unique(place, names.iter().cloned()),
-        Some(name) => Err(unknown(place, kind, name, all.iter().copied())),
-    }
-}
-
-fn unique(place: &str, names: impl IntoIterator<Item = String>) -> Result<(), DesignError> {
-    let mut seen = BTreeSet::new();
-    for name in names {
-        if name.is_empty() {
-            return Err(DesignError::Empty { place: format!("a name in {place}") });
-        }
-        if !seen.insert(name.clone()) {
-            return Err(DesignError::Duplicate { place: place.to_owned(), name });
-        }
-    }
-    Ok(())
-}
-
-fn not_empty<T>(place: &str, values: &[T]) -> Result<(), DesignError> {
-    if values.is_empty() { Err(DesignError::Empty { place: place.to_owned() }) } else { Ok(()) }
-}
-
-fn at_least_one(place: &str, value: u32) -> Result<(), DesignError> {
-    if value == 0 { Err(range(place, value, "at least 1 is needed")) } else { Ok(()) }
-}
-
-fn positive(place: &str, value: f64) -> Result<(), DesignError> {
-    if value.is_finite() && value > 0.0 {
-        Ok(())
-    } else {
-        Err(range(place, value, "a positive number is needed"))
-    }
-}
-
-fn range(place: &str, value: impl ToString, rule: &'static str) -> DesignError {
-    DesignError::Range { place: place.to_owned(), value: value.to_string(), rule }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_load_run_has_a_load_table_and_levels() {
-        let (design, load) = Design::parse_with_load(SMALL).unwrap();
-        assert!(load.is_none() && design.scenario("s@closed-4").is_none());
-        let with = format!("{SMALL}\n[load]\nseed = 3\n");
-        let refused = Design::parse(&with).unwrap_err().to_string();
-        assert!(refused.contains("bench"), "{refused}");
-        let bench = with.replace("study = \"tr121\"", "study = \"bench\"");
-        let (design, load) = Design::parse_with_load(&bench).unwrap();
-        assert_eq!(load.unwrap().get("seed").and_then(toml::Value::as_integer), Some(3));
-        assert_eq!(design.scenario("s@closed-4").map(|s| s.id.as_str()), Some("s"));
-        assert!(design.scenario("t@closed-4").is_none());
-        assert!(Design::parse(&bench.replace("blocks = 3", "blocks = 3\nblokcs = 3")).is_err());
-    }
-
-    const SMALL: &str = r#"
-schema = 1
-study = "tr121"
-title = "t"
-seed = 1
-blocks = 3
-[[model]]
-id = "a"
-source = "a"
-variant = "f32"
-family = "f"
-[[model]]
-id = "b"
-source = "bb"
-variant = "f32"
-family = "f"
-optional = true
-[[scenario]]
-id = "s"
-text = "Hello"
-[[grid]]
-id = "main"
-backend = ["sim"]
-model = ["a", "b"]
-scenario = ["s"]
-gen = [64]
-[[grid]]
-id = "sweep"
-backend = ["sim"]
-model = ["a"]
-scenario = ["s"]
-gen = [8, 32]
-[profile.smoke]
-blocks = 2
-grids = ["main"]
-leaves_out = "the sweep"
-"#;
-
-    #[test]
-    fn a_profile_and_the_command_line_narrow_a_design() {
-        let design = Design::parse(SMALL).unwrap();
-        let all = design.resolve(&Overrides::default()).unwrap();
-        assert_eq!((all.design.blocks, all.design.grid.len()), (3, 2));
-        let overrides = Overrides {
-            profile: Some("smoke".into()),
-            models: vec!["bb".into()],
-            backends: vec!["x".into()],
-        };
-        let small = design.resolve(&overrides).unwrap();
-        assert_eq!(small.design.blocks, 2);
-        assert_eq!(small.design.grid.len(), 1);
-        assert_eq!(small.design.grid[0].model, ["b"]);
-        assert_eq!(small.design.grid[0].backend, ["x"]);
-        assert_eq!(small.leaves_out.as_deref(), Some("the sweep"));
-    }
-
-    #[test]
-    fn mistakes_are_named_with_their_place() {
-        let cases = [
-            ("blocks = 3", "blocks = 0", "blocks is 0"),
-            ("gen = [64]", "gen = []", "grid `main`: gen is empty"),
-            ("gen = [64]", "genn = [64]", "grid[0]"),
-            ("gen = [64]", "gen = [-1]", "grid[0].gen[0]"),
-            ("schema = 1", "schema = 2", "design schema 2 is not readable"),
-            ("model = [\"a\", \"b\"]", "model = [\"a\", \"c\"]", "names the model `c`"),
-            ("id = \"b\"", "id = \"a\"", "defines `a` twice"),
-            ("grids = [\"main\"]", "grids = [\"mian\"]", "names the grid `mian`"),
-            ("seed = 1", "seed = ", "design key"),
-            ("seed = 1\n", "", "seed"),
-            ("text = \"Hello\"", "text = \"\"", "scenario `s`: text is empty"),
-        ];
-        for (from, to, expected) in cases {
-            let text = SMALL.replacen(from, to, 1);
-            assert_ne!(text, SMALL);
-            let error = Design::parse(&text).expect_err(expected).to_string();
-            assert!(error.contains(expected), "`{error}` should say `{expected}`");
-        }
-    }
-
-    #[test]
-    fn unknown_names_on_the_command_line_list_what_there_is() {
-        let design = Design::parse(SMALL).unwrap();
-        let profile = Overrides { profile: Some("fast".into()), ..Overrides::default() };
-        assert!(design.resolve(&profile).unwrap_err().to_string().contains("it has: smoke"));
-        let model = Overrides { models: vec!["zz".into()], ..Overrides::default() };
-        assert!(design.resolve(&model).unwrap_err().to_string().contains("it has: a, b"));
-    }
-}
+mod tests;
