@@ -9,6 +9,7 @@ mod python;
 mod server;
 mod study;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ cargo xtask <command>
   ci                  test, then lint
   bench [filter]      the criterion benches
   bench-stats         the benches of the statistics, and the bootstrap beside scipy's, taking turns
+  bench-tools         aiperf, guidellm and `chimera bench` on one scripted server: what each reports beside the truth
   bench-clients       our client, reqwest, and asyncio with httpx on one scripted server, taking turns
   calibrate [--paper] what the statistics promise beside what they hold in simulated studies, as tables; --paper takes
                       a quarter of an hour and is what docs/calibration.md shows
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         "bench" => build::bench(&rest),
         "bench-stats" => build::bench_stats(),
         "bench-clients" => build::bench_clients(),
+        "bench-tools" => tools::run(),
         "calibrate" => build::example("chimera-stats", "calibration", &rest),
         "ci" => test::run(&[]).and_then(|code| if code == 0 { lint::run() } else { Ok(code) }),
         "" | "help" | "--help" | "-h" => {

@@ -4,7 +4,9 @@ use std::{any::Any, path::Path, sync::Arc};
 
 use candle_core::{Device, Tensor};
 use chimera_core::{LoadOptions, ModelInfo, Parameters};
-use chimera_engine::{EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted};
+use chimera_engine::{
+    ChatTemplate, EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted,
+};
 
 use crate::{
     arch::Network,
@@ -36,6 +38,7 @@ pub(crate) struct CandleModel {
     device: Device,
     info: ModelInfo,
     tokenizer: Result<Arc<Tokenizer>, String>,
+    chat: Result<Arc<ChatTemplate>, String>,
     /// Threads that help the one that owns the model.
     _helpers: Option<rayon::ThreadPool>,
 }
@@ -54,18 +57,26 @@ impl CandleModel {
                 let file = SafetensorsFile::open(weights)?;
                 let (network, tally) = read(Weights::safetensors(file, &config, device), &config)?;
                 let tokenizer = beside(folder, &network, &config);
-                Self::assemble(name, weights, config, network, &tally, tokenizer, options, device)
+                let chat = ChatTemplate::beside(folder).map_err(|error| error.to_string());
+                let mut model =
+                    Self::assemble(name, weights, config, network, &tally, tokenizer, options, device)?;
+                model.found(chat);
+                Ok(model)
             }
             Located::Gguf(path) => {
                 let mut file = GgufFile::open(path)?;
                 let config = Config::from_gguf(&file)?;
+                let chat = template(&file);
                 let vocabulary = vocabulary(&mut file);
                 let (network, tally) = read(Weights::gguf(file, &config, device), &config)?;
                 let tokenizer = match vocabulary {
                     Some(vocabulary) => Tokenizer::from_gguf(vocabulary),
                     None => without_file(&network, &config),
                 };
-                Self::assemble(name, path, config, network, &tally, tokenizer, options, device)
+                let mut model =
+                    Self::assemble(name, path, config, network, &tally, tokenizer, options, device)?;
+                model.found(chat);
+                Ok(model)
             }
         }
     }
@@ -106,7 +117,17 @@ impl CandleModel {
         let values = 2 * config.layers * config.kv_heads * config.head_dim;
         info.kv_bytes_per_position = Some(values as u64 * size_of::<f32>() as u64);
         let tokenizer = tokenizer.map(Arc::new).map_err(|error| error.to_string());
-        Ok(Self { network, config, device: device.clone(), info, tokenizer, _helpers: helpers() })
+        let chat = Err(format!("{} brings no chat template", weights.display()));
+        Ok(Self { network, config, device: device.clone(), info, tokenizer, chat, _helpers: helpers() })
+    }
+
+    /// Keeps a chat template that was found, or what is wrong with it.
+    fn found(&mut self, chat: Result<Option<ChatTemplate>, String>) {
+        match chat {
+            Ok(Some(chat)) => self.chat = Ok(Arc::new(chat)),
+            Ok(None) => {}
+            Err(why) => self.chat = Err(why),
+        }
     }
 
     fn pass(&self, cache: &mut Cache, tokens: &[u32], wanted: Wanted) -> candle_core::Result<Vec<f32>> {
@@ -157,6 +178,20 @@ fn without_file(network: &Network, config: &Config) -> Result<Tokenizer, Tokeniz
     Tokenizer::bytes_only(network.vocabulary())
 }
 
+/// The chat template that the file holds.
+fn template(file: &GgufFile) -> Result<Option<ChatTemplate>, String> {
+    let Some(source) = file.text("tokenizer.chat_template") else { return Ok(None) };
+    let spelling = |key: &str| -> String {
+        let id = file.unsigned(&format!("tokenizer.ggml.{key}"));
+        match (file.value("tokenizer.ggml.tokens"), id.and_then(|id| usize::try_from(id).ok())) {
+            (Some(Value::Texts(tokens)), Some(id)) => tokens.get(id).cloned().unwrap_or_default(),
+            _ => String::new(),
+        }
+    };
+    let template = ChatTemplate::new(source, spelling("bos_token_id"), spelling("eos_token_id"));
+    template.map(Some).map_err(|error| error.to_string())
+}
+
 /// What the file says of its tokenizer; `None` when it has none.
 fn vocabulary(file: &mut GgufFile) -> Option<chimera_engine::tokenizer::GgufVocabulary> {
     let key = |key: &str| format!("tokenizer.ggml.{key}");
@@ -190,6 +225,10 @@ impl LanguageModel for CandleModel {
 
     fn tokenizer(&self) -> Result<Arc<Tokenizer>, String> {
         self.tokenizer.clone()
+    }
+
+    fn chat_template(&self) -> Result<Arc<ChatTemplate>, String> {
+        self.chat.clone()
     }
 
     fn end_of_sequence(&self) -> &[u32] {

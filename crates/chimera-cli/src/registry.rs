@@ -16,7 +16,7 @@ use chimera_ollama::OllamaBackend;
 use chimera_openai::OpenAiBackend;
 use chimera_records::{Audit, FileRecord, LagRecord, ModelEntry};
 use chimera_sim::{Noise, SimBackend, SimModel};
-use chimera_wire::{Endpoint, LagMeter, Proxy, WireError};
+use chimera_wire::{Endpoint, LagMeter, Proxy, WireError, redacted};
 use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
 
 /// Backends of this program. Those behind a wire may have an address behind an `@`.
@@ -142,6 +142,20 @@ impl Lab {
         builder.id(BackendId::new(name)).build()
     }
 
+    /// Whether a backend's name is one that can be recorded and reached: an address that can be read, without a password.
+    /// Nothing is connected.
+    ///
+    /// # Errors
+    /// What is wrong with the address, the proxy or the key.
+    pub fn check(&self, name: &str) -> Result<(), RegistryError> {
+        let clock = || Arc::new(chimera_core::SystemClock::new());
+        match kind(name) {
+            "ollama" => self.ollama(name, clock()).map(drop).map_err(|error| setup(name, &error)),
+            "openai" => self.openai(name, clock()).map(drop).map_err(|error| setup(name, &error)),
+            _ => Ok(()),
+        }
+    }
+
     /// The folder of models.
     #[must_use]
     pub fn zoo(&self) -> &Zoo {
@@ -184,8 +198,16 @@ fn as_gguf(variant: &str) -> String {
     }
 }
 
+/// A backend's name without what may be a password.
+fn shown(name: &str) -> String {
+    match name.split_once('@') {
+        Some((kind, address)) if BACKENDS.contains(&kind) => format!("{kind}@{}", redacted(address)),
+        _ => redacted(name),
+    }
+}
+
 fn setup(id: &str, error: &WireError) -> RegistryError {
-    RegistryError::Setup { id: id.to_owned(), reason: error.to_string() }
+    RegistryError::Setup { id: shown(id), reason: error.to_string() }
 }
 
 fn generated_variant(text: &str) -> Option<Variant> {
@@ -228,12 +250,10 @@ impl Registry for Lab {
                 self.keep(id, backend.lag_meter());
                 Ok(Arc::new(backend))
             }
-            _ if kind(id) != id => {
-                Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") })
-            }
+            _ if kind(id) != id => Err(RegistryError::Unknown { id: shown(id), known: BACKENDS.join(", ") }),
             "candle" => Ok(Arc::new(CandleBackend::builder(clock).id(BackendId::new(id)).build())),
             "sim" => Ok(Arc::new(simulator(self.block, clock))),
-            _ => Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") }),
+            _ => Err(RegistryError::Unknown { id: shown(id), known: BACKENDS.join(", ") }),
         }
     }
 

@@ -315,3 +315,57 @@ impl Keep for Keeper<'_> {
         self.sink.trial(ended.trial, ended.stamps)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chimera_core::{ClockSource, Phase, PhaseTiming};
+    use chimera_records::{Lane, Trial};
+
+    use super::*;
+
+    fn ended(prefill_ms: u64, alone: bool) -> Ended {
+        let timing =
+            PhaseTiming { phase: Phase::Prefill, nanos: prefill_ms * 1_000_000, source: ClockSource::Server };
+        let lane = Lane { prompt_tokens: Some(100), timings: vec![timing], ..Lane::default() };
+        let factors = Factors {
+            backend: "o".into(),
+            model: "m".into(),
+            scenario: "s".into(),
+            budget: 1,
+            batch: 1,
+            threads: 0,
+        };
+        let trial = Trial {
+            id: 0,
+            block: 0,
+            position: 0,
+            attempt: 1,
+            role: TrialRole::Measured,
+            factors,
+            firsts: Vec::new(),
+            started_unix_ms: 0,
+            outcome: Outcome::Completed,
+            load_ns: None,
+            stamps: ClockSource::Client,
+            lanes: vec![lane],
+            host: None,
+            flags: Vec::new(),
+        };
+        Ended { trial, stamps: None, alone }
+    }
+
+    #[test]
+    fn prompts_are_held_against_the_first_that_was_read_alone() {
+        let mut numbers = Numbers::default();
+        let mut flags = |prefill, alone| {
+            let mut ended = ended(prefill, alone);
+            numbers.judge(&mut ended);
+            ended.trial.flags
+        };
+        assert_eq!(flags(5_000, false), [], "slow, because others were about: it is no measure");
+        assert_eq!(flags(300, true), []);
+        assert_eq!(flags(40, false), [], "seven times faster may be warm");
+        assert_eq!(flags(2, true), [Flag::CachedPrompt]);
+        assert_eq!(flags(2, false), [Flag::CachedPrompt], "company makes nothing faster");
+    }
+}
