@@ -10,6 +10,7 @@ mod python;
 mod server;
 mod study;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ cargo xtask <command>
   bench-stats         the benches of the statistics, and the bootstrap beside scipy's, taking turns
   bench-engines ENGINE [MODEL]
                       our adapter of an engine beside the loops that people would write without it, taking turns
+  bench-tools         aiperf, guidellm and `chimera bench` on one scripted server: what each reports beside the truth
   bench-clients       our client, reqwest, and asyncio with httpx on one scripted server, taking turns
   calibrate [--paper] what the statistics promise beside what they hold in simulated studies, as tables; --paper takes
                       a quarter of an hour and is what docs/calibration.md shows
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         "bench-stats" => build::bench_stats(),
         "bench-engines" => build::bench_engines(&rest),
         "bench-clients" => build::bench_clients(),
+        "bench-tools" => tools::run(),
         "calibrate" => build::example("chimera-stats", "calibration", &rest),
         "ci" => test::run(&[]).and_then(|code| if code == 0 { lint::run() } else { Ok(code) }),
         "" | "help" | "--help" | "-h" => {

@@ -53,6 +53,22 @@ pub(crate) const ENGINES: Environment = Environment {
     about: "the engines",
 };
 
+/// Load generators that others use, each in an environment of its own: their pins contradict each other.
+pub(crate) const AIPERF: Environment = Environment {
+    folder: "aiperf",
+    requirements: &["benches/requirements-aiperf.txt"],
+    variable: "CHIMERA_AIPERF_PYTHON",
+    about: "aiperf",
+};
+
+/// The other one.
+pub(crate) const GUIDELLM: Environment = Environment {
+    folder: "guidellm",
+    requirements: &["benches/requirements-guidellm.txt"],
+    variable: "CHIMERA_GUIDELLM_PYTHON",
+    about: "guidellm",
+};
+
 /// All that tests need.
 pub(crate) const ALL: &[Environment] = &[ORACLE, CLIENTS];
 

@@ -78,6 +78,8 @@ impl CandleBackend {
         capabilities.prefill_only = true;
         capabilities.token_prompts = true;
         capabilities.tokenize = true;
+        // Of models that bring a template; the others say that they do not.
+        capabilities.chat = true;
         capabilities.scoring = true;
         capabilities.logits = true;
         // Sums on the CPU are always split the same way; those of GPU libraries need not be.

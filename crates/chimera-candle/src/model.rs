@@ -5,7 +5,7 @@ use std::{any::Any, path::Path, sync::Arc};
 use candle_core::{Device, Tensor};
 use chimera_core::{LoadOptions, ModelInfo, Parameters};
 use chimera_engine::{
-    EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted, file_digest,
+    ChatTemplate, EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted, file_digest,
     files::{Located, gguf::GgufFile},
 };
 
@@ -34,6 +34,7 @@ pub(crate) struct CandleModel {
     device: Device,
     info: ModelInfo,
     tokenizer: Result<Arc<Tokenizer>, String>,
+    chat: Result<Arc<ChatTemplate>, String>,
     /// Threads that help the one that owns the model.
     _helpers: Option<rayon::ThreadPool>,
 }
@@ -52,18 +53,26 @@ impl CandleModel {
                 let file = SafetensorsFile::open(weights)?;
                 let (network, tally) = read(Weights::safetensors(file, &config, device), &config)?;
                 let tokenizer = beside(folder, &network, &config);
-                Self::assemble(name, weights, config, network, &tally, tokenizer, options, device)
+                let chat = ChatTemplate::beside(folder).map_err(|error| error.to_string());
+                let mut model =
+                    Self::assemble(name, weights, config, network, &tally, tokenizer, options, device)?;
+                model.found(chat);
+                Ok(model)
             }
             Located::Gguf(path) => {
                 let mut file = GgufFile::open(path)?;
                 let config = Config::from_gguf(&file)?;
+                let chat = file.chat_template().map_err(|error| error.to_string());
                 let vocabulary = file.vocabulary();
                 let (network, tally) = read(Weights::gguf(file, &config, device), &config)?;
                 let tokenizer = match vocabulary {
                     Some(vocabulary) => Tokenizer::from_gguf(vocabulary),
                     None => without_file(&network, &config),
                 };
-                Self::assemble(name, path, config, network, &tally, tokenizer, options, device)
+                let mut model =
+                    Self::assemble(name, path, config, network, &tally, tokenizer, options, device)?;
+                model.found(chat);
+                Ok(model)
             }
         }
     }
@@ -104,7 +113,17 @@ impl CandleModel {
         let values = 2 * config.layers * config.kv_heads * config.head_dim;
         info.kv_bytes_per_position = Some(values as u64 * size_of::<f32>() as u64);
         let tokenizer = tokenizer.map(Arc::new).map_err(|error| error.to_string());
-        Ok(Self { network, config, device: device.clone(), info, tokenizer, _helpers: helpers() })
+        let chat = Err(format!("{} brings no chat template", weights.display()));
+        Ok(Self { network, config, device: device.clone(), info, tokenizer, chat, _helpers: helpers() })
+    }
+
+    /// Keeps a chat template that was found, or what is wrong with it.
+    fn found(&mut self, chat: Result<Option<ChatTemplate>, String>) {
+        match chat {
+            Ok(Some(chat)) => self.chat = Ok(Arc::new(chat)),
+            Ok(None) => {}
+            Err(why) => self.chat = Err(why),
+        }
     }
 
     fn pass(&self, cache: &mut Cache, tokens: &[u32], wanted: Wanted) -> candle_core::Result<Vec<f32>> {
@@ -162,6 +181,10 @@ impl LanguageModel for CandleModel {
 
     fn tokenizer(&self) -> Result<Arc<Tokenizer>, String> {
         self.tokenizer.clone()
+    }
+
+    fn chat_template(&self) -> Result<Arc<ChatTemplate>, String> {
+        self.chat.clone()
     }
 
     fn end_of_sequence(&self) -> &[u32] {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use chimera_artifacts::{ImportError, Imported, Snapshots};
 
+use crate::out::say;
 use crate::{
     exit::{FILES, USAGE, WithExit},
     places,
@@ -51,7 +52,7 @@ pub fn main(command: &ArtifactsCommand) -> anyhow::Result<u8> {
         }
     };
     report(&imported);
-    println!("{}", std::path::absolute(&out).unwrap_or(out).display());
+    say!("{}", std::path::absolute(&out).unwrap_or(out).display());
     Ok(if imported.is_clean() { 0 } else { INCOMPLETE })
 }
 

@@ -2,22 +2,27 @@
 //! itself, its records and its sums are `chimera-load`'s business.
 
 use std::{
+    future::Future,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
-use chimera_core::{Availability, Clock, InferenceBackend, LoadOptions, ModelRef, SystemClock};
+use chimera_core::{Clock, InferenceBackend, LoadOptions, ModelRef, SystemClock};
 use chimera_harness::{Registry, host_record};
 use chimera_load::{
-    Arrivals, Cancel, Distribution, Length, Lengths, LevelSummary, LoadConfig, LoadPlan, LoadRun, Progress,
-    Prompts, Quantile, RunOptions, Saturation, Sink, Slo, Target, WriterSink, begin_run, create_run,
-    finish_run, run_blocking, summarise,
+    Arrivals, Cancel, Distribution, Evidence, Length, Lengths, LevelSummary, LoadConfig, LoadPlan, LoadRun,
+    Progress, Prompts, Quantile, RunOptions, Saturation, Sink, Slo, Target, WriterSink, begin_run,
+    create_run, finish_run, run_blocking, summarise,
 };
 use chimera_records::ModelEntry;
 use chimera_report::aligned;
 use chimera_telemetry::HostProbe;
+use futures_util::future::{Either, select};
 
+use crate::out::{say, say_text};
 use crate::{
     exit::{CANCELLED, FILES, RUN_FAILED, USAGE, WithExit},
     places, prepare, program,
@@ -75,7 +80,7 @@ pub struct BenchArgs {
     /// Seed of arrivals, lengths, prompts and orders.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// A request that takes longer is censored.
+    /// A request that takes longer is censored; loading the model may take as long.
     #[arg(long, value_name = "S", default_value_t = 300.0)]
     pub timeout: f64,
     /// Limit of a good request: seconds to the first token.
@@ -119,11 +124,14 @@ pub fn main(args: &BenchArgs) -> anyhow::Result<u8> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (config, base) = config(args, &lab, &clock)?;
     if !is_known(&config.backend) {
-        return Err(anyhow::anyhow!("there is no backend `{}` here", config.backend)).exit(USAGE);
+        let named = chimera_wire::redacted(&config.backend);
+        return Err(anyhow::anyhow!("there is no backend `{named}` here")).exit(USAGE);
     }
+    // An address that cannot be used, or that holds a password, must not get into a record.
+    lab.check(&config.backend).exit(USAGE)?;
     let plan = LoadPlan::new(config, &base).exit(USAGE)?;
     if args.dry_run {
-        print!("{}", plan.design());
+        say_text!("{}", plan.design());
         return Ok(0);
     }
     let config = plan.config();
@@ -133,7 +141,9 @@ pub fn main(args: &BenchArgs) -> anyhow::Result<u8> {
         return Err(anyhow::anyhow!("{} is not ready: {reason} ({remedy})", config.backend)).exit(RUN_FAILED);
     }
     let reference = reference(&lab, config, args.offline)?;
-    let session = async_io::block_on(backend.load(&reference, &LoadOptions::default())).exit(RUN_FAILED)?;
+    let options = LoadOptions::default();
+    let load = backend.load(&reference, &options);
+    let session = within(load, config.timeout_s, &*clock, "loading the model").exit(RUN_FAILED)?;
     let local = !is_remote(&config.backend) && config.backend != "sim";
     let threads = if local { u32::try_from(cores().get()).unwrap_or(u32::MAX) } else { 0 };
     let target = Target { session, capabilities: probe.capabilities.clone(), threads };
@@ -170,13 +180,13 @@ pub fn main(args: &BenchArgs) -> anyhow::Result<u8> {
 
     let trials = run.read_trials().exit(FILES)?;
     let levels = summarise(&trials.trials, &plan.config().slo);
-    println!("{}", table(&levels));
+    say!("{}", table(&levels));
     for line in remarks(&levels, &end) {
-        println!("{line}");
+        say!("{line}");
     }
     for (name, lag) in &lag {
         if let (Some(p50), Some(max)) = (lag.p50_ns, lag.max_ns) {
-            println!(
+            say!(
                 "{name}: this client was {} late in the median, {} at most ({} reads, {} without a stamp of the kernel)",
                 seconds(p50 as f64 * 1e-9),
                 seconds(max as f64 * 1e-9),
@@ -202,7 +212,9 @@ fn config(args: &BenchArgs, lab: &Lab, clock: &Arc<dyn Clock>) -> anyhow::Result
     let (Some(target), Some(model)) = (&args.target, &args.model) else {
         return Err(anyhow::anyhow!("name a backend or a server, and a model")).exit(USAGE);
     };
-    let backend = if target.contains("://") { found_out(target, lab, clock)? } else { target.clone() };
+    // A name that holds an address, as runs record it, says its kind already.
+    let bare = target.contains("://") && !is_known(target);
+    let backend = if bare { found_out(target, lab, clock)? } else { target.clone() };
     let arrivals = if !args.rate.is_empty() {
         match args.arrivals {
             Law::Poisson => Arrivals::Poisson { rate: args.rate.clone() },
@@ -240,14 +252,39 @@ fn config(args: &BenchArgs, lab: &Lab, clock: &Arc<dyn Clock>) -> anyhow::Result
     Ok((config, PathBuf::new()))
 }
 
+/// Waits for something, but no longer than a request may take.
+fn within<T>(
+    work: impl Future<Output = chimera_core::Result<T>>,
+    seconds: f64,
+    clock: &dyn Clock,
+    what: &str,
+) -> anyhow::Result<T> {
+    let limit = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    let late = clock.sleep_until(clock.now().after(limit));
+    match async_io::block_on(select(pin!(work), late)) {
+        Either::Left((done, _)) => Ok(done?),
+        Either::Right(_) => Err(anyhow::anyhow!("{what} took more than {seconds} s (--timeout allows more)")),
+    }
+}
+
 /// Which kind of server answers at an address: Ollama's version is asked for, anything else is taken for OpenAI's interface.
+/// One that wants a key before it says what it is may be either.
 fn found_out(address: &str, lab: &Lab, clock: &Arc<dyn Clock>) -> anyhow::Result<String> {
     let ollama = format!("ollama@{address}");
     if !address.trim_end_matches('/').ends_with("/v1") {
         let backend = lab.ollama(&ollama, Arc::clone(clock)).exit(USAGE)?;
         let probe = async_io::block_on(backend.probe()).exit(RUN_FAILED)?;
-        if probe.availability == Availability::Ready {
-            return Ok(ollama);
+        let Some((reason, _)) = probe.availability.obstacle() else { return Ok(ollama) };
+        let openai = lab.openai(&format!("openai@{address}"), Arc::clone(clock)).exit(USAGE)?;
+        if reason.contains("wants a key")
+            && !async_io::block_on(openai.probe()).exit(RUN_FAILED)?.availability.is_ready()
+        {
+            return Err(anyhow::anyhow!(
+                "{} is not ready: it wants a key before it says what it is; set OLLAMA_API_KEY for an Ollama, or \
+                 OPENAI_API_KEY for OpenAI's interface",
+                openai.endpoint()
+            ))
+            .exit(RUN_FAILED);
         }
     }
     Ok(format!("openai@{address}"))
@@ -298,7 +335,8 @@ fn table(levels: &[LevelSummary]) -> String {
         "of offered",
         "out tok/s",
         "goodput",
-        "TTFT p50",
+        "TTFT mean",
+        "p50",
         "p95",
         "from intended p50",
         "p95",
@@ -323,6 +361,7 @@ fn table(levels: &[LevelSummary]) -> String {
             number(level.achieved_over_offered, 3),
             number(level.output_tokens_per_s, 1),
             number(level.goodput.as_ref().and_then(|goodput| goodput.rate), 2),
+            level.ttft.mean.map_or_else(|| "–".to_owned(), seconds),
             quantile(level.ttft.p50),
             quantile(level.ttft.p95),
             quantile(level.ttft_intended.p50),
@@ -348,6 +387,44 @@ fn seconds(value: f64) -> String {
     chimera_report::show_number(value, "s").to_string()
 }
 
+/// Percentiles that a level has too few requests for, and how many would do.
+fn uncertified(level: &LevelSummary) -> Option<String> {
+    let blocks = level.blocks.len().max(1) as u64;
+    let needs: Vec<String> = [("p95", 130_u64), ("p99", 662)]
+        .into_iter()
+        .filter(|(_, least)| level.counts.completed < *least)
+        .map(|(name, least)| {
+            format!("no {name} (--requests {} would, in {blocks} blocks)", least.div_ceil(blocks))
+        })
+        .collect();
+    (!needs.is_empty()).then(|| {
+        let (scenario, completed) = (&level.factors.scenario, level.counts.completed);
+        format!("{scenario}: {completed} completed requests certify {}", needs.join(" and "))
+    })
+}
+
+/// Evidence of warm-up: the first request, the warm-up and the halves of what was measured; medians over the blocks.
+fn steadiness(level: &LevelSummary) -> Option<String> {
+    let over = |value: fn(&Evidence) -> Option<f64>| {
+        let mut all: Vec<f64> = level.blocks.iter().filter_map(|block| value(&block.evidence)).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied()
+    };
+    let shown = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), seconds);
+    let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"));
+    let second = over(|e| e.second_half_ttft)?;
+    Some(format!(
+        "{}: TTFT of a block's first request {}, of its warm-up {}, of the first half {}, of the second {}; under way {} then {}",
+        level.factors.scenario,
+        shown(over(|e| e.first_ttft)),
+        shown(over(|e| e.warmup_ttft)),
+        shown(over(|e| e.first_half_ttft)),
+        seconds(second),
+        number(over(|e| e.first_half_in_flight)),
+        number(over(|e| e.second_half_in_flight)),
+    ))
+}
+
 fn remarks(levels: &[LevelSummary], end: &chimera_load::RunEnd) -> Vec<String> {
     let mut lines = vec![
         "Percentiles stand where enough requests certify them (p95: 130, p99: 662). Times from `intended` count what the \
@@ -365,6 +442,8 @@ fn remarks(levels: &[LevelSummary], end: &chimera_load::RunEnd) -> Vec<String> {
                 level.most_in_flight
             ));
         }
+        lines.extend(uncertified(level));
+        lines.extend(steadiness(level));
         for (code, count) in &level.failures {
             lines.push(format!("{}: {count} failed with {code}", level.factors.scenario));
         }

@@ -12,6 +12,7 @@ use chimera_studies::{
 };
 use serde::Serialize;
 
+use crate::out::{say, say_text};
 use crate::{
     exit::{FILES, USAGE, WithExit},
     stages,
@@ -180,9 +181,9 @@ pub fn aa(args: &AaArgs) -> anyhow::Result<u8> {
 
 fn print<T: Serialize>(json: bool, value: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(value).exit(FILES)?);
+        say!("{}", serde_json::to_string_pretty(value).exit(FILES)?);
     } else {
-        print!("{}", text());
+        say_text!("{}", text());
     }
     Ok(())
 }

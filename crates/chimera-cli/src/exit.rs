@@ -66,6 +66,7 @@ pub fn message(error: &anyhow::Error) -> String {
 #[must_use]
 pub fn finish(done: anyhow::Result<u8>) -> std::process::ExitCode {
     match done {
+        Ok(0) if crate::out::failed() => FILES.into(),
         Ok(code) => code.into(),
         Err(error) => {
             eprintln!("error: {}", message(&error));

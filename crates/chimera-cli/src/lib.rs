@@ -1,7 +1,7 @@
 //! The command line: the registry of backends and models, the stages of a study, and what is printed. This is the only
 //! crate that names adapters. Measuring, analysing and rendering are done by the crates below it.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is the job of this crate")]
+#![expect(clippy::print_stderr, reason = "printing is the job of this crate")]
 
 pub mod absent;
 pub mod artifacts;
@@ -10,6 +10,7 @@ pub mod bench;
 pub mod compare;
 pub mod exit;
 pub mod models;
+mod out;
 pub mod places;
 pub mod prepare;
 pub mod probe;

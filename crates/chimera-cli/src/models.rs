@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chimera_zoo::{FetchOptions, ModelFiles, Variant};
 
+use crate::out::say;
 use crate::{
     exit::{FILES, USAGE, WithExit},
     prepare,
@@ -55,10 +56,10 @@ pub fn main(command: &ModelsCommand) -> anyhow::Result<u8> {
     let lab = Lab::open().exit(FILES)?;
     match command {
         ModelsCommand::List => {
-            println!("{:16} {:>13} {:>7} {:>6}  how to have it", "model", "parameters", "layers", "width");
+            say!("{:16} {:>13} {:>7} {:>6}  how to have it", "model", "parameters", "layers", "width");
             for spec in chimera_zoo::models() {
                 let shape = spec.shape();
-                println!(
+                say!(
                     "{:16} {:>13} {:>7} {:>6}  made from a seed",
                     spec.name,
                     spec.params(),
@@ -68,7 +69,7 @@ pub fn main(command: &ModelsCommand) -> anyhow::Result<u8> {
             }
             for model in &chimera_zoo::REAL_MODELS {
                 let accept = if model.must_accept { " --accept-licence" } else { "" };
-                println!(
+                say!(
                     "{:16} {:>13} {:>7} {:>6}  cargo xtask models fetch {}{accept}  ({}, {})",
                     model.name,
                     "-",
@@ -98,12 +99,12 @@ pub fn main(command: &ModelsCommand) -> anyhow::Result<u8> {
 
 fn show(files: &ModelFiles) {
     let manifest = &files.manifest;
-    println!("{}", files.weights.display());
-    println!("{} parameters, licence {}", manifest.params, manifest.licence);
+    say!("{}", files.weights.display());
+    say!("{} parameters, licence {}", manifest.params, manifest.licence);
     for (kind, count) in &manifest.tensor_types {
-        println!("{count} tensors {kind}");
+        say!("{count} tensors {kind}");
     }
     if !manifest.kept_f16.is_empty() {
-        println!("kept F16, because their rows do not divide by 32: {}", manifest.kept_f16.join(", "));
+        say!("kept F16, because their rows do not divide by 32: {}", manifest.kept_f16.join(", "));
     }
 }

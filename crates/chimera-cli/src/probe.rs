@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chimera_core::SystemClock;
 use chimera_harness::Registry;
 
+use crate::out::say;
 use crate::{
     exit::{FILES, WithExit},
     registry::{BACKENDS, Lab},
@@ -29,22 +30,22 @@ pub fn main(json: bool) -> anyhow::Result<u8> {
             }
             Ok(probe) => {
                 match (probe.availability.is_ready(), &probe.version) {
-                    (true, Some(version)) => println!("{name:20} ready ({version})"),
-                    (true, None) => println!("{name:20} ready (it does not tell its version)"),
-                    (false, _) => println!("{name:20} {}", probe.availability),
+                    (true, Some(version)) => say!("{name:20} ready ({version})"),
+                    (true, None) => say!("{name:20} ready (it does not tell its version)"),
+                    (false, _) => say!("{name:20} {}", probe.availability),
                 }
                 for (label, value) in &probe.details {
-                    println!("                     {label}: {value}");
+                    say!("                     {label}: {value}");
                 }
             }
             Err(reason) if json => {
                 all.insert((*name).to_owned(), serde_json::json!({ "error": reason }));
             }
-            Err(reason) => println!("{name:20} {reason}"),
+            Err(reason) => say!("{name:20} {reason}"),
         }
     }
     if json {
-        println!("{}", serde_json::Value::Object(all));
+        say!("{}", serde_json::Value::Object(all));
     }
     Ok(0)
 }

@@ -19,7 +19,7 @@ use chimera_openai::OpenAiBackend;
 use chimera_records::{Audit, FileRecord, LagRecord, ModelEntry};
 use chimera_sim::{Noise, SimBackend, SimModel};
 use chimera_tensorrt::{EngineCache, TensorRtBackend};
-use chimera_wire::{Endpoint, LagMeter, Proxy, WireError};
+use chimera_wire::{Endpoint, LagMeter, Proxy, WireError, redacted};
 use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
 
 use crate::absent::Absent;
@@ -184,6 +184,20 @@ impl Lab {
         }
     }
 
+    /// Whether a backend's name is one that can be recorded and reached: an address that can be read, without a password.
+    /// Nothing is connected.
+    ///
+    /// # Errors
+    /// What is wrong with the address, the proxy or the key.
+    pub fn check(&self, name: &str) -> Result<(), RegistryError> {
+        let clock = || Arc::new(chimera_core::SystemClock::new());
+        match kind(name) {
+            "ollama" => self.ollama(name, clock()).map(drop).map_err(|error| setup(name, &error)),
+            "openai" => self.openai(name, clock()).map(drop).map_err(|error| setup(name, &error)),
+            _ => Ok(()),
+        }
+    }
+
     /// The folder of models.
     #[must_use]
     pub fn zoo(&self) -> &Zoo {
@@ -232,8 +246,16 @@ fn as_onnx(variant: &str) -> String {
     format!("{} (ONNX)", variant.split(" from ").next().unwrap_or(variant))
 }
 
+/// A backend's name without what may be a password.
+fn shown(name: &str) -> String {
+    match name.split_once('@') {
+        Some((kind, address)) if BACKENDS.contains(&kind) => format!("{kind}@{}", redacted(address)),
+        _ => redacted(name),
+    }
+}
+
 fn setup(id: &str, error: &WireError) -> RegistryError {
-    RegistryError::Setup { id: id.to_owned(), reason: error.to_string() }
+    RegistryError::Setup { id: shown(id), reason: error.to_string() }
 }
 
 fn generated_variant(text: &str) -> Option<Variant> {
@@ -278,9 +300,7 @@ impl Registry for Lab {
                 self.keep(id, backend.lag_meter());
                 Ok(Arc::new(backend))
             }
-            _ if kind(id) != id => {
-                Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") })
-            }
+            _ if kind(id) != id => Err(RegistryError::Unknown { id: shown(id), known: BACKENDS.join(", ") }),
             "candle" => Ok(Arc::new(CandleBackend::builder(clock).id(BackendId::new(id)).build())),
             "llamacpp" => Ok(Arc::new(LlamaCppBackend::builder(clock).id(BackendId::new(id)).build())),
             "onnxruntime" => Ok(Arc::new(self.onnxruntime(id, Provider::Cpu, clock))),
@@ -291,7 +311,7 @@ impl Registry for Lab {
             _ => match Absent::of(id) {
                 // A place that a design keeps for it: it answers to the probe, and to nothing else.
                 Some(absent) => Ok(Arc::new(absent)),
-                None => Err(RegistryError::Unknown { id: id.to_owned(), known: BACKENDS.join(", ") }),
+                None => Err(RegistryError::Unknown { id: shown(id), known: BACKENDS.join(", ") }),
             },
         }
     }

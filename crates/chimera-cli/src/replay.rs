@@ -8,6 +8,7 @@ use std::{
 
 use chimera_replay::{Artifacts, Judged, Ledger, Replay, Replayed, Totals};
 
+use crate::out::{say, say_text};
 use crate::{
     exit::{FILES, USAGE, WithExit},
     places,
@@ -63,7 +64,7 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<u8> {
     let all = chimera_replay::all();
     let Some(report) = &args.report else {
         for study in all {
-            println!("{:10} {}", study.id(), study.title());
+            say!("{:10} {}", study.id(), study.title());
         }
         return Ok(0);
     };
@@ -97,14 +98,14 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<u8> {
             let folder = out.join(study.id());
             chimera_report::write_all(&findings, &folder).exit(FILES)?;
             if !args.json {
-                println!("{}", chimera_report::headline_text(&findings));
+                say!("{}", chimera_report::headline_text(&findings));
             }
             eprintln!("report: {}", shown(&folder.join("report.html")));
             quantities.insert(study.id(), replayed.values);
         }
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&quantities).exit(FILES)?);
+        say!("{}", serde_json::to_string_pretty(&quantities).exit(FILES)?);
     }
     Ok(0)
 }
@@ -154,10 +155,10 @@ pub fn claims(args: &ClaimsArgs) -> anyhow::Result<u8> {
         std::fs::write(out.join(name), text).exit(FILES)?;
     }
     if args.json {
-        println!("{json}");
+        say!("{json}");
     } else {
-        print!("{}", table(&judged, &all));
-        println!(
+        say_text!("{}", table(&judged, &all));
+        say!(
             "\n{} claims: {} reproduced, {} reproduced but mislabelled, {} contradicted, {} not recomputable",
             totals.claims,
             totals.reproduced,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chimera_records::{RunDir, merge};
 
+use crate::out::say;
 use crate::{
     exit::{FILES, WithExit},
     places,
@@ -53,7 +54,7 @@ pub fn main(command: &RunsCommand) -> anyhow::Result<u8> {
                     match RunDir::open(path) {
                         Ok(run) => {
                             let manifest = run.manifest();
-                            println!(
+                            say!(
                                 "{}  {}  {:?}  {} of {} trials completed",
                                 path.display(),
                                 manifest.overrides.profile.as_deref().unwrap_or("-"),
@@ -62,19 +63,19 @@ pub fn main(command: &RunsCommand) -> anyhow::Result<u8> {
                                 manifest.counts.planned
                             );
                         }
-                        Err(error) => println!("{}  {error}", path.display()),
+                        Err(error) => say!("{}  {error}", path.display()),
                     }
                 }
             }
         }
         RunsCommand::Show { run } => {
             let run = RunDir::open(run).exit(FILES)?;
-            println!("{}", serde_json::to_string_pretty(run.manifest()).exit(FILES)?);
+            say!("{}", serde_json::to_string_pretty(run.manifest()).exit(FILES)?);
         }
         RunsCommand::Merge { out, runs } => {
             let merged = merge(runs, out).exit(FILES)?;
             let counts = merged.manifest().counts;
-            println!(
+            say!(
                 "{}: {} runs, {} of {} trials completed",
                 merged.path().display(),
                 runs.len(),

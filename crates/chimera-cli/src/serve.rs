@@ -25,6 +25,9 @@ use crate::{
     registry::{Lab, is_remote},
 };
 
+/// The variable of the token unless another is named.
+const TOKEN: &str = "CHIMERA_TOKEN";
+
 /// What is served, and where.
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
@@ -49,10 +52,10 @@ pub struct ServeArgs {
     /// Port; 0 takes any free one.
     #[arg(long, default_value_t = 11435)]
     pub port: u16,
-    /// Environment variable that holds the token which clients must send. (A token on a command line is seen by
-    /// everybody on the machine.)
-    #[arg(long, value_name = "VARIABLE", default_value = "CHIMERA_TOKEN")]
-    pub token_from: String,
+    /// Environment variable that holds the token which clients must send [default: CHIMERA_TOKEN, where it is set]. (A
+    /// token on a command line is seen by everybody on the machine.)
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "script")]
+    pub token_from: Option<String>,
     /// Generations at once.
     #[arg(long, default_value = "1")]
     pub slots: NonZeroUsize,
@@ -122,6 +125,7 @@ fn play(
 }
 
 fn serve(args: &ServeArgs, bind: SocketAddr, stopped: &mpsc::Receiver<()>) -> anyhow::Result<u8> {
+    let token = token(args).exit(USAGE)?;
     let lab = Lab::open().exit(FILES)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let backend = lab.backend(&args.backend, clock).exit(USAGE)?;
@@ -130,10 +134,9 @@ fn serve(args: &ServeArgs, bind: SocketAddr, stopped: &mpsc::Receiver<()>) -> an
         models.push(served(args, &lab, model)?);
     }
     let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
-    let token = std::env::var(&args.token_from).ok().filter(|token| !token.trim().is_empty());
     let options = ServeOptions {
         bind,
-        token: token.map(|token| token.trim().to_owned()),
+        token,
         slots: args.slots,
         queue: args.queue,
         keep_alive: Duration::from_secs(args.keep_alive),
@@ -150,10 +153,34 @@ fn serve(args: &ServeArgs, bind: SocketAddr, stopped: &mpsc::Receiver<()>) -> an
     Ok(0)
 }
 
+/// The token that clients must send. Who names a variable means to have one.
+fn token(args: &ServeArgs) -> anyhow::Result<Option<String>> {
+    let named = args.token_from.as_deref();
+    let value = match std::env::var(named.unwrap_or(TOKEN)) {
+        Ok(value) => value,
+        Err(std::env::VarError::NotPresent) => String::new(),
+        Err(error) => return Err(anyhow::anyhow!("{}: {error}", named.unwrap_or(TOKEN))),
+    };
+    let value = value.trim();
+    match named {
+        Some(name) if value.is_empty() => Err(anyhow::anyhow!(
+            "--token-from {name}: that variable holds no token; set it, or leave the option out"
+        )),
+        _ => Ok(Some(value.to_owned()).filter(|value| !value.is_empty())),
+    }
+}
+
 /// A model of the command line, made or fetched when it is the zoo's.
 fn served(args: &ServeArgs, lab: &Lab, model: &str) -> anyhow::Result<ServedModel> {
     if let Some((name, path)) = model.split_once('=') {
         return Ok(ServedModel { name: name.to_owned(), reference: ModelRef::at(name, path) });
+    }
+    let known = chimera_zoo::Zoo::spec(model).is_ok() || chimera_zoo::real_model(model).is_some();
+    if args.backend == "sim" && !known {
+        return Err(anyhow::anyhow!(
+            "the simulator has no model {model}: `chimera models list` names those it has"
+        ))
+        .exit(USAGE);
     }
     if args.backend == "sim" || is_remote(&args.backend) {
         return Ok(ServedModel::named(model));

@@ -17,6 +17,7 @@ use chimera_report::Findings;
 use chimera_studies::Study;
 use chimera_telemetry::HostProbe;
 
+use crate::out::{say, say_text};
 use crate::{
     exit::{CANCELLED, FILES, RUN_FAILED, USAGE, WithExit},
     places, prepare, program,
@@ -31,7 +32,8 @@ pub const BLOCK: &str = "__block";
 /// Arguments of a study.
 #[derive(Debug, Clone, clap::Args)]
 pub struct StudyArgs {
-    /// Size of the run: smoke (a minute), default (ten minutes), paper (what the design says).
+    /// Size of the run: smoke (a minute), default (ten minutes), gate (five short blocks, for pull requests), paper (what the
+    /// design says).
     #[arg(long, default_value = "default")]
     pub profile: String,
     /// Folder under which the run's own folder is made [default: runs/STUDY].
@@ -157,10 +159,15 @@ fn start(study: &dyn Study, args: &StudyArgs, lab: &Lab) -> anyhow::Result<Optio
     let settings = design.resolve(&overrides).exit(USAGE)?;
     if let Some(unknown) = unknown_backend(&settings, &design, args) {
         return Err(anyhow::anyhow!(
-            "there is no backend `{unknown}` here; there are: {}",
+            "there is no backend `{}` here; there are: {}",
+            chimera_wire::redacted(unknown),
             BACKENDS.join(", ")
         ))
         .exit(USAGE);
+    }
+    // An address that cannot be used, or that holds a password, must not get into a record.
+    for name in settings.design.grid.iter().flat_map(|grid| &grid.backend) {
+        lab.check(name).exit(USAGE)?;
     }
     let plan = Plan::new(&settings).exit(USAGE)?;
     let parent = args.out.clone().unwrap_or_else(|| places::runs(study.id()));
@@ -262,9 +269,9 @@ pub fn block() -> anyhow::Result<u8> {
 
 fn show(findings: &Findings, path: &Path, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", chimera_report::headline_json(findings).exit(FILES)?);
+        say!("{}", chimera_report::headline_json(findings).exit(FILES)?);
     } else {
-        println!("{}", chimera_report::headline_text(findings));
+        say!("{}", chimera_report::headline_text(findings));
     }
     let report = path.join("report.html");
     eprintln!("report: {}", std::path::absolute(&report).unwrap_or(report).display());
@@ -273,13 +280,10 @@ fn show(findings: &Findings, path: &Path, json: bool) -> anyhow::Result<()> {
 
 fn dry_run(settings: &Settings, plan: &Plan, shard: Option<Shard>, runs: &Path) -> anyhow::Result<()> {
     let blocks = plan.shard(shard).exit(USAGE)?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = print_plan(&mut out, settings, plan, &blocks, runs);
-    match written {
-        // Whoever reads only the first lines has seen what they wanted.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.exit(FILES),
-    }
+    let mut text = Vec::new();
+    print_plan(&mut text, settings, plan, &blocks, runs).exit(FILES)?;
+    say_text!("{}", String::from_utf8_lossy(&text));
+    Ok(())
 }
 
 fn print_plan(

@@ -19,10 +19,11 @@ use serde_json::Value;
 const SCALING: &str = env!("CARGO_BIN_EXE_phase-scaling");
 const CHIMERA: &str = env!("CARGO_BIN_EXE_chimera");
 
+const CLEAN: [&str; 4] = ["OLLAMA_HOST", "OPENAI_BASE_URL", "OLLAMA_API_KEY", "OPENAI_API_KEY"];
+
 fn run(program: &str, args: &[&str]) -> Output {
-    let clean = ["OLLAMA_HOST", "OPENAI_BASE_URL", "OLLAMA_API_KEY", "OPENAI_API_KEY"];
     let mut command = Command::new(program);
-    for variable in clean {
+    for variable in CLEAN {
         command.env_remove(variable);
     }
     command.args(args).stdin(Stdio::null()).output().expect("the program starts")
@@ -30,6 +31,19 @@ fn run(program: &str, args: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn text_of(output: &Output) -> String {
+    format!("{}\n{}", text(&output.stdout), text(&output.stderr))
+}
+
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path)
+}
+
+fn trials(run: &Path) -> Vec<Value> {
+    let lines = fs::read_to_string(run.join("trials.jsonl")).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn only_run(parent: &Path) -> PathBuf {
@@ -152,17 +166,121 @@ fn load_on_a_server_is_a_run_that_can_be_compared() {
         let said = text(&output.stdout);
         assert!(output.status.success(), "{said}\n{}", text(&output.stderr));
         assert!(said.contains("poisson-40") && said.contains("poisson-80"), "{said}");
+        // What so few requests do not certify, and whether the levels were steady.
+        assert!(said.contains("75 completed requests certify no p95 (--requests 26"), "{said}");
+        assert!(said.contains("TTFT of a block's first request"), "{said}");
         runs.push(only_run(&out));
     }
     let manifest = manifest(&runs[0]);
     assert_eq!(manifest["study"], "bench");
     // Two levels, five blocks, 15 requests and 2 of warm-up.
     assert_eq!(manifest["counts"]["completed"], 2 * 5 * 17);
+    // The server tells the length of the prompt at the end alone.
+    for trial in trials(&runs[0]) {
+        let lane = &trial["lanes"][0];
+        assert!(lane["prompt_tokens"].as_u64().is_some_and(|n| n > 0), "{trial}");
+        assert!(trial["flags"].is_null(), "an honest server is not flagged: {trial}");
+    }
     let compared = run(CHIMERA, &["compare", runs[0].to_str().unwrap(), runs[1].to_str().unwrap()]);
     let said = text(&compared.stdout);
     assert!(matches!(compared.status.code(), Some(0 | 1)), "{said}\n{}", text(&compared.stderr));
     assert!(said.contains("tpot.client"), "{said}");
     server.stop();
+}
+
+#[test]
+fn a_server_that_makes_its_durations_up_is_flagged() {
+    let text = fs::read_to_string(fixture("scripts/lies.toml")).unwrap();
+    let script = chimera_serve::script::Script::parse(&text).unwrap();
+    let options = chimera_serve::truth::TruthOptions::loopback(Arc::new(SystemClock::new()));
+    let server = chimera_serve::truth::TruthServer::start(script, options).unwrap();
+    for (model, flagged) in [("honest", false), ("constant-durations", true), ("longer-durations", true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("ollama@{}", server.url());
+        let output = run(
+            CHIMERA,
+            &[
+                "bench",
+                &url,
+                "--model",
+                model,
+                "--output-tokens",
+                "20",
+                "--requests",
+                "3",
+                "--warmup",
+                "0",
+                "--blocks",
+                "1",
+                "--out",
+                dir.path().to_str().unwrap(),
+            ],
+        );
+        assert!(output.status.success(), "{}", text_of(&output));
+        for trial in trials(&only_run(dir.path())) {
+            let flags = trial["flags"].as_array().cloned().unwrap_or_default();
+            let found = flags.contains(&Value::from("implausible-server-timing"));
+            assert_eq!(found, flagged, "{model}: {trial}");
+        }
+    }
+    drop(server.stop().unwrap());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_before_a_server_passes_its_counts_on() {
+    let behind = server(&["gpt2-5m"]);
+    let backend = format!("ollama@{}", behind.url());
+    let (mut child, address) =
+        serving(&["--port", "0", "--backend", &backend, "--model", "gpt2-5m", "--offline"]);
+    let body =
+        r#"{"model":"gpt2-5m","prompt":"The quick brown fox","raw":true,"stream":false,"options":{"num_predict":4}}"#;
+    let answer = post(address, "/api/generate", body);
+    let json: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).expect(&answer);
+    assert!(json["prompt_eval_count"].as_u64().is_some_and(|n| n > 0), "{json}");
+    assert_eq!(json["eval_count"], 4, "{json}");
+    let killed = Command::new("kill").args(["-INT", &child.0.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+    behind.stop();
+}
+
+/// Starts `chimera serve` and waits until it says where it listens.
+fn serving(args: &[&str]) -> (Ended, std::net::SocketAddr) {
+    let mut command = Command::new(CHIMERA);
+    for variable in CLEAN {
+        command.env_remove(variable);
+    }
+    let child = command.arg("serve").args(args).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Ended(child);
+    let mut errors = BufReader::new(child.0.stderr.take().unwrap());
+    let mut said = String::new();
+    let url = loop {
+        let before = said.len();
+        assert!(errors.read_line(&mut said).unwrap() > 0, "{said}");
+        // The last: its own name may hold another's address.
+        let urls = said[before..].split_whitespace().filter(|word| word.starts_with("http://"));
+        if let Some(url) = urls.last() {
+            break url.to_owned();
+        }
+    };
+    // Somebody has to read what it says, or it waits.
+    std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+    (child, url.trim_start_matches("http://").parse().unwrap())
+}
+
+fn post(address: std::net::SocketAddr, path: &str, body: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// A child that does not outlive its test.
@@ -284,6 +402,9 @@ fn our_own_error_is_measured_and_no_token_is_lost() {
         assert_eq!(run["tokens"], streams * 50, "{run}");
         assert_eq!(run["receive"]["n"], run["tokens"]);
         assert_eq!(run["itl"]["n"], streams * 49);
+        // Short answers follow, since each has but one beginning: a fifth of what a p99 needs.
+        assert!(run["ttft"]["n"].as_u64().unwrap() >= 132, "{run}");
+        assert_eq!(run["ttft"]["n"], run["e2e"]["n"], "{run}");
         // Sixteen streams of fifty tokens certify a p99; two do not.
         assert_eq!(run["receive"]["p99_ns"].is_null(), streams == 2, "{run}");
         assert!(run["receive"]["max_ns"].as_u64().unwrap() > 0, "nobody receives in no time");
@@ -292,10 +413,17 @@ fn our_own_error_is_measured_and_no_token_is_lost() {
         let void = run["void"].as_bool().unwrap();
         assert_eq!(run["tokens_per_core_s"].is_null(), void, "a void figure is no figure: {run}");
     }
-    let wrong = run_code(&["prove", "--streams", "0"]);
-    assert_eq!(wrong, Some(2));
-}
-
-fn run_code(args: &[&str]) -> Option<i32> {
-    run(CHIMERA, args).status.code()
+    for decoder in proof["decoders"].as_array().unwrap() {
+        assert!(decoder["ns_per_token"].as_f64().unwrap() > 0.0, "{decoder}");
+    }
+    assert_eq!(proof["decoders"].as_array().unwrap().len(), 2);
+    // In full, both ends of an answer have a p99.
+    let output = run(CHIMERA, &["prove", "--streams", "8", "--seconds", "0.5", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let proof: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for run in proof["paced"].as_array().unwrap() {
+        for figure in ["ttft", "e2e"] {
+            assert!(run[figure]["p99_ns"].as_u64().is_some(), "{figure}: {run}");
+        }
+    }
 }

@@ -76,6 +76,9 @@ pub struct ModelInfo {
     pub quantisation: Option<String>,
     /// Bytes of weights that one decode step reads (the embedding counts one row, a tied head all rows).
     pub weight_bytes_per_token: Option<u64>,
+    /// Whether it brings a chat template that can be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<bool>,
     /// Bytes that one more context position adds to the KV cache of one sequence.
     pub kv_bytes_per_position: Option<u64>,
 }

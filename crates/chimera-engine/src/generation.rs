@@ -260,10 +260,21 @@ impl Run<'_, '_> {
                 let ids = tokenizer.encode_prompt(text).map_err(|e| refuse(e.to_string()))?;
                 (ids, Some(nanos(begin, self.now())))
             }
+            Prompt::Chat(messages) => {
+                let unsupported = |why: &str| BackendError::Unsupported {
+                    backend: self.around.backend.clone(),
+                    what: format!("chats for this model: {why}; plain prompts work"),
+                };
+                let template = self.model.chat_template().map_err(|why| unsupported(&why))?;
+                let tokenizer = self.around.tokenizer.map_err(unsupported)?;
+                let text = template.render(messages).map_err(|e| refuse(e.to_string()))?;
+                let ids = tokenizer.encode_template(&text).map_err(|e| refuse(e.to_string()))?;
+                (ids, Some(nanos(begin, self.now())))
+            }
             _ => {
                 return Err(BackendError::Unsupported {
                     backend: self.around.backend.clone(),
-                    what: "chat prompts".into(),
+                    what: "prompts of this kind".into(),
                 });
             }
         };

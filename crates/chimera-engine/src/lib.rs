@@ -1,9 +1,10 @@
 //! What in-process adapters share: the blocking [`LanguageModel`] that an engine implements, the worker thread that owns
-//! it and stamps every event where it happens, the sampler, and tokenizers with streaming detokenisation.
+//! it and stamps every event where it happens, the sampler, chat templates, and tokenizers with streaming detokenisation.
 //!
 //! An adapter loads a model inside [`EngineSession::start`] and has a [`chimera_core::Session`]. [`files`] finds models and
 //! checks their headers. Nothing here knows a tensor library or an async runtime.
 
+mod chat;
 mod digest;
 pub mod files;
 mod generation;
@@ -16,6 +17,7 @@ mod text;
 pub mod tokenizer;
 mod worker;
 
+pub use chat::{ChatError, ChatTemplate};
 pub use digest::{file_digest, files_digest};
 pub use model::{EngineError, KvCache, LanguageModel, Logits, Wanted};
 pub use sampler::Sampler;

@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 
 use chimera_core::{BackendError, BackendId, ModelInfo};
 
-use crate::Tokenizer;
+use crate::{ChatTemplate, Tokenizer};
 
 /// What can go wrong inside an engine once a model is resident.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +117,14 @@ pub trait LanguageModel: Send {
 
     /// Its tokenizer, or why it has none; token ids work in either case.
     fn tokenizer(&self) -> Result<Arc<Tokenizer>, String>;
+
+    /// Its chat template, or why it has none.
+    ///
+    /// # Errors
+    /// The reason in words.
+    fn chat_template(&self) -> Result<Arc<ChatTemplate>, String> {
+        Err("the model brings no chat template".to_owned())
+    }
 
     /// Ids that end an answer.
     fn end_of_sequence(&self) -> &[u32];

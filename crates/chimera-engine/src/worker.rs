@@ -158,7 +158,9 @@ impl Worker {
             }
         };
         let tokenizer = model.tokenizer();
-        if loaded.send(Ok((model.info().clone(), tokenizer.clone()))).is_err() {
+        let mut info = model.info().clone();
+        info.chat = Some(tokenizer.is_ok() && model.chat_template().is_ok());
+        if loaded.send(Ok((info, tokenizer.clone()))).is_err() {
             return;
         }
         while let Ok(task) = queue.recv() {

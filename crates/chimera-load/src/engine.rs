@@ -10,7 +10,7 @@ use std::{
 };
 
 use chimera_core::{Batch, Clock, Stamp};
-use chimera_records::{Factors, First, TrialRole};
+use chimera_records::{Constants, Factors, First, FirstPrefill, Flag, Outcome, TrialRole};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::{
@@ -57,12 +57,34 @@ struct Next {
     role: TrialRole,
 }
 
-/// Counters that go on over levels and blocks.
+/// What goes on over levels and blocks: counters, and what the server has said so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Numbers {
     pub(crate) id: u32,
     pub(crate) position: u32,
     pub(crate) used: bool,
+    /// Of the first prompt that was read while no other request was under way: company makes reading slower, never
+    /// faster, so later prompts may be held against it.
+    first_prefill: Option<FirstPrefill>,
+    constants: Constants,
+}
+
+impl Numbers {
+    /// Flags what only the requests before show.
+    fn judge(&mut self, ended: &mut Ended) {
+        let trial = &mut ended.trial;
+        let Some(lane) = trial.lanes.first().filter(|_| trial.outcome == Outcome::Completed) else { return };
+        let cached = self.first_prefill.is_some_and(|first| first.shows_cache(lane));
+        let constant = self.constants.see(lane);
+        if self.first_prefill.is_none() && ended.alone {
+            self.first_prefill = FirstPrefill::of(lane);
+        }
+        for (flag, raised) in [(Flag::CachedPrompt, cached), (Flag::ImplausibleServerTiming, constant)] {
+            if raised && !trial.flags.contains(&flag) {
+                trial.flags.push(flag);
+            }
+        }
+    }
 }
 
 /// A level under way.
@@ -182,12 +204,17 @@ impl<'a, 'm> Engine<'a, 'm> {
         };
         self.numbers.id = self.numbers.id.saturating_add(1);
         self.numbers.position = self.numbers.position.saturating_add(1);
+        // With several under way, each has company already.
+        if self.under_way.len() == 1 {
+            self.under_way.iter_mut().for_each(|task| task.running.has_company());
+        }
         let stream = run.target.session.generate(Batch::from(request));
         let task = Task { running: Running::new(issue, stream), clock: Arc::clone(run.clock) };
         self.under_way.push(task);
     }
 
-    fn ended(&mut self, ended: Ended, sink: &mut dyn Keep) -> Result<(), LoadError> {
+    fn ended(&mut self, mut ended: Ended, sink: &mut dyn Keep) -> Result<(), LoadError> {
+        self.numbers.judge(&mut ended);
         if let Source::Closed { free, .. } = &mut self.source {
             let now = self.run.clock.now().0;
             // The place is free since the answer ended, not since we saw it; a failure has no stamp of its end.
@@ -286,5 +313,59 @@ impl Keep for Keeper<'_> {
     fn keep(&mut self, ended: Ended) -> Result<(), LoadError> {
         self.trials.push(ended.trial.clone());
         self.sink.trial(ended.trial, ended.stamps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chimera_core::{ClockSource, Phase, PhaseTiming};
+    use chimera_records::{Lane, Trial};
+
+    use super::*;
+
+    fn ended(prefill_ms: u64, alone: bool) -> Ended {
+        let timing =
+            PhaseTiming { phase: Phase::Prefill, nanos: prefill_ms * 1_000_000, source: ClockSource::Server };
+        let lane = Lane { prompt_tokens: Some(100), timings: vec![timing], ..Lane::default() };
+        let factors = Factors {
+            backend: "o".into(),
+            model: "m".into(),
+            scenario: "s".into(),
+            budget: 1,
+            batch: 1,
+            threads: 0,
+        };
+        let trial = Trial {
+            id: 0,
+            block: 0,
+            position: 0,
+            attempt: 1,
+            role: TrialRole::Measured,
+            factors,
+            firsts: Vec::new(),
+            started_unix_ms: 0,
+            outcome: Outcome::Completed,
+            load_ns: None,
+            stamps: ClockSource::Client,
+            lanes: vec![lane],
+            host: None,
+            flags: Vec::new(),
+        };
+        Ended { trial, stamps: None, alone }
+    }
+
+    #[test]
+    fn prompts_are_held_against_the_first_that_was_read_alone() {
+        let mut numbers = Numbers::default();
+        let mut flags = |prefill, alone| {
+            let mut ended = ended(prefill, alone);
+            numbers.judge(&mut ended);
+            ended.trial.flags
+        };
+        assert_eq!(flags(5_000, false), [], "slow, because others were about: it is no measure");
+        assert_eq!(flags(300, true), []);
+        assert_eq!(flags(40, false), [], "seven times faster may be warm");
+        assert_eq!(flags(2, true), [Flag::CachedPrompt]);
+        assert_eq!(flags(2, false), [Flag::CachedPrompt], "company makes nothing faster");
     }
 }

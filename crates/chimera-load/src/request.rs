@@ -8,7 +8,7 @@ use std::{
 };
 
 use chimera_core::{ClockSource, Event, EventKind, EventStream, Law, Stamp, StreamError};
-use chimera_records::{Factors, First, Flag, Lane, Outcome, TokenStamps, Trial, TrialRole};
+use chimera_records::{Expected, Factors, First, Lane, Outcome, TokenStamps, Trial, TrialRole};
 use sha2::{Digest, Sha256};
 
 /// Chunks per token of the budget beyond which a stream is taken for endless.
@@ -41,6 +41,8 @@ pub(crate) struct Issue {
 pub(crate) struct Ended {
     pub(crate) trial: Trial,
     pub(crate) stamps: Option<TokenStamps>,
+    /// No other request was under way before its first token came.
+    pub(crate) alone: bool,
 }
 
 /// A request under way.
@@ -57,6 +59,7 @@ pub(crate) struct Running {
     all_ids: bool,
     text: Sha256,
     waker: Option<Waker>,
+    alone: bool,
 }
 
 impl Running {
@@ -70,6 +73,7 @@ impl Running {
             ..Lane::default()
         };
         Self {
+            alone: issue.in_flight == 0,
             issue,
             stream: Some(stream),
             law: Law::new(1),
@@ -82,6 +86,11 @@ impl Running {
             text: Sha256::new(),
             waker: None,
         }
+    }
+
+    /// Another request goes out beside it.
+    pub(crate) fn has_company(&mut self) {
+        self.alone &= !self.stamps.is_empty();
     }
 
     pub(crate) fn deadline(&self) -> Stamp {
@@ -146,12 +155,7 @@ impl Running {
                     }
                 }
             }
-            EventKind::Finished(finished) => {
-                self.lane.done = Some(at);
-                self.lane.finish = Some(finished.reason);
-                self.lane.generated = finished.generated;
-                self.lane.timings = finished.timings;
-            }
+            EventKind::Finished(finished) => self.lane.finished(event.at, finished),
             // A kind of event that this version does not know says nothing that is recorded.
             _ => {}
         }
@@ -178,16 +182,12 @@ impl Running {
             lane.last_token = self.stamps.last().copied();
             lane.generated = lane.generated.or(carried);
             lane.output = digest;
-            let mut raise = |flag: Flag, when: bool| {
-                if when {
-                    flags.push(flag);
-                }
+            let expected = Expected {
+                budget: issue.exact.then_some(issue.budget),
+                prompt: issue.expected,
+                first_prefill: None,
             };
-            raise(Flag::ShortGeneration, issue.exact && lane.generated.is_some_and(|n| n < issue.budget));
-            raise(Flag::CachedPrompt, lane.cached_tokens.is_some_and(|n| n > 0));
-            let length = lane.prompt_tokens.zip(issue.expected);
-            raise(Flag::PromptLength, length.is_some_and(|(found, wanted)| found != wanted));
-            raise(Flag::ImplausibleServerTiming, lane.has_implausible_server_timing());
+            flags = lane.flags(&self.stamps, &expected);
         } else {
             // No latency: the schedule alone stays, and of what took too long the part that is known.
             let in_time = matches!(outcome, Outcome::Censored { .. });
@@ -216,7 +216,7 @@ impl Running {
             host: None,
             flags,
         };
-        Ended { trial, stamps: token_stamps }
+        Ended { trial, stamps: token_stamps, alone: self.alone }
     }
 
     /// Equal work gives equal digests. Ids are preferred: different ids can spell the same text.

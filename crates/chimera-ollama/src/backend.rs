@@ -20,6 +20,8 @@ use crate::{
 
 /// Where an Ollama listens unless it is told otherwise.
 const PORT: u16 = 11434;
+/// How long a probe waits for each of its answers: what is there says so at once, also where a model is being loaded.
+const LOOK: Duration = Duration::from_secs(10);
 /// The context when nobody says one: a model's own may take more memory than there is.
 const CONTEXT: u32 = 4096;
 
@@ -418,10 +420,10 @@ impl InferenceBackend for OllamaBackend {
     async fn probe(&self) -> Result<Probe> {
         let server = &self.server;
         let endpoint = server.client.endpoint().to_string();
-        let found = match server.version().await {
+        let found = match server.soon(LOOK, server.version()).await {
             Ok(version) => Ok(Some(version)),
             // Older than the call, perhaps.
-            Err(BackendError::Unsupported { .. }) => match server.greets().await {
+            Err(BackendError::Unsupported { .. }) => match server.soon(LOOK, server.greets()).await {
                 Ok(true) => Ok(None),
                 Ok(false) => Err(format!("what answers at {endpoint} is no Ollama")),
                 Err(error) => Err(server.teller.why(&endpoint, &error)),

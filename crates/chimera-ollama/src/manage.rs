@@ -1,11 +1,14 @@
 //! One server's management calls. They are not timed.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chimera_core::{BackendError, Clock};
 use chimera_wire::{Answer, Call, Client, Lines};
-use futures_util::StreamExt;
+use futures_util::{
+    StreamExt,
+    future::{Either, select},
+};
 use http::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -62,6 +65,21 @@ impl Server {
             let excerpt = String::from_utf8_lossy(body.get(..120).unwrap_or(&body)).into_owned();
             self.teller.protocol(format_args!("{path} answers what is no answer ({error}): {excerpt}"))
         })
+    }
+
+    /// The same answer, where it comes soon.
+    pub(crate) async fn soon<T>(
+        &self,
+        limit: Duration,
+        asking: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
+        let late = self.clock.sleep_until(self.clock.now().after(limit));
+        match select(pin!(asking), late).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => {
+                Err(BackendError::Timeout { backend: self.teller.id.clone(), seconds: limit.as_secs_f64() })
+            }
+        }
     }
 
     pub(crate) async fn version(&self) -> Result<String, BackendError> {

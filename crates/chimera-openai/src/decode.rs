@@ -119,16 +119,17 @@ impl Decoder {
         if data.is_empty() {
             return Ok(());
         }
-        if self.done {
+        self.seen += 1;
+        if self.seen > 4 * u64::from(self.expected.budget) + 16 * SLACK {
+            return Err(self.endless("events", self.seen));
+        }
+        // Said twice it says no more; anything else after it does.
+        if self.done && data != b"[DONE]" {
             return Err(self.teller.protocol("an event after `[DONE]`"));
         }
         if data == b"[DONE]" {
             self.done = true;
             return Ok(());
-        }
-        self.seen += 1;
-        if self.seen > 4 * u64::from(self.expected.budget) + 16 * SLACK {
-            return Err(self.endless("events", self.seen));
         }
         let part: Part<'_> = serde_json::from_slice(data).map_err(|error| {
             let excerpt = String::from_utf8_lossy(data.get(..120).unwrap_or(data));

@@ -18,7 +18,7 @@ pub(crate) const REFUSAL: usize = 64 * 1024;
 /// Bytes of an ordinary answer. A list of models or the properties of a server with its template take some 100 KB.
 const ANSWER: usize = 16 << 20;
 /// How long an answer is waited for that says what a server is.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(10);
 
 /// One server.
 #[derive(Debug)]

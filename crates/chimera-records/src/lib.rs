@@ -4,6 +4,7 @@
 
 mod design;
 mod error;
+mod judge;
 mod manifest;
 mod metric;
 mod plan;
@@ -16,6 +17,7 @@ pub use design::{
     Relation, Scenario, Settings, Warmup,
 };
 pub use error::{DesignError, PlanError};
+pub use judge::{Constants, Expected, FirstPrefill};
 pub use manifest::{
     Clocks, Counts, FileRecord, FormatVersion, HostRecord, LagRecord, Manifest, ModelRecord, NoiseRecord,
     ProcessRecord, ProgramRecord, RunStatus, SelfProof, Shard,

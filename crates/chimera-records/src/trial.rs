@@ -1,7 +1,7 @@
 //! One trial as it stands on disk: which cell, what happened, and the stamps from which every metric is derived. A
 //! trial stores stamps and counts, never a metric; metrics are computed by [`crate::Metric`].
 
-use chimera_core::{ClockSource, FinishReason, Phase, PhaseTiming};
+use chimera_core::{ClockSource, FinishReason, PhaseTiming};
 use serde::{Deserialize, Serialize};
 
 /// What a trial is for.
@@ -153,30 +153,6 @@ pub struct Lane {
     pub output: Option<Box<str>>,
 }
 
-/// What a client's clock and a server's may differ by before the server is not believed.
-const TOLERANCE_NS: u64 = 1_000_000;
-
-impl Lane {
-    /// Whether the durations that a server reports cannot be true: it cannot have worked longer than we waited for it,
-    /// nor have made several tokens in no time. Its load time is not judged: servers report it for models that have
-    /// long been resident.
-    #[must_use]
-    pub fn has_implausible_server_timing(&self) -> bool {
-        let of = |phase: Phase| {
-            let mut timings = self.timings.iter();
-            timings.find(|t| t.phase == phase && t.source == ClockSource::Server).map(|t| t.nanos)
-        };
-        let seen = self.sent.zip(self.done).and_then(|(sent, done)| done.checked_sub(sent));
-        let longer =
-            |said: u64| seen.is_some_and(|seen| said > seen.saturating_add(seen / 100 + TOLERANCE_NS));
-        let (prefill, decode) = (of(Phase::Prefill), of(Phase::Decode));
-        let both = prefill.unwrap_or(0).saturating_add(decode.unwrap_or(0));
-        longer(both)
-            || of(Phase::Total).is_some_and(longer)
-            || (decode == Some(0) && self.generated.is_some_and(|n| n >= 2))
-    }
-}
-
 /// What the host did during a trial. Absent means that this host does not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -202,11 +178,11 @@ pub enum Flag {
     /// Fewer tokens came than the budget asked for.
     ShortGeneration,
     /// A prefix cache answered part of the prompt: the backend says so, or it read the prompt ten times faster than at
-    /// the shape's first use in this process.
+    /// the shape's first use in this process (under load: than the first prompt that it read alone).
     CachedPrompt,
     /// The prompt's token count is not the scenario's.
     PromptLength,
-    /// Durations that the backend reports cannot be true.
+    /// Durations that the backend reports cannot be true, by what we saw of this request or by those before it.
     ImplausibleServerTiming,
 }
 

@@ -17,7 +17,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Request, Response},
     routing::{get, post},
 };
-use chimera_core::{Capabilities, Message, Role};
+use chimera_core::{Capabilities, Message};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -35,6 +35,7 @@ use crate::{
         queue::Queue,
         residents::Residents,
         run::Run,
+        template,
     },
 };
 
@@ -125,25 +126,9 @@ impl App {
             return Ok(Input::Chat(messages));
         }
         if !self.options.plain_chat {
-            return Err(Fault::unsupported(
-                "this backend has no chat template: send a plain prompt, or start the server with plain chat",
-            ));
+            return Err(template::none());
         }
-        let mut text = String::new();
-        for message in &messages {
-            let role = match message.role {
-                Role::System => "system",
-                Role::Assistant => "assistant",
-                Role::Tool => "tool",
-                _ => "user",
-            };
-            text.push_str(role);
-            text.push_str(": ");
-            text.push_str(&message.content);
-            text.push('\n');
-        }
-        text.push_str("assistant: ");
-        Ok(Input::Text(text))
+        Ok(Input::Text(template::lines(&messages)))
     }
 
     /// Starts a generation within the limits of time, unless the server stops first.

@@ -111,8 +111,9 @@ impl Endpoint {
     }
 }
 
-/// An address without what may be a password.
-fn redacted(address: &str) -> String {
+/// An address, or a name that holds one, without what may be a user and a password.
+#[must_use]
+pub fn redacted(address: &str) -> String {
     match address.rsplit_once('@') {
         Some((before, host)) => match before.split_once("://") {
             Some((scheme, _)) => format!("{scheme}://…@{host}"),

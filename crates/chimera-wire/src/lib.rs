@@ -33,7 +33,7 @@ pub use answer::Answer;
 pub use body::{Body, Piece};
 pub use client::{Call, Client, ClientBuilder, Limits};
 pub use decode::{DecodeError, Lines, ServerEvent, ServerEvents};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, redacted};
 pub use error::WireError;
 pub use lag::{Lag, LagMeter};
 pub use proxy::Proxy;

@@ -71,5 +71,6 @@ pub(super) fn run(clock: &Arc<dyn Clock>, rate: f64, seconds: f64) -> anyhow::Re
 /// Cores beyond the one-minute load average; `None` where the system does not tell.
 fn free_cores() -> Option<f64> {
     let load: f64 = std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()?;
-    Some(crate::registry::cores().get() as f64 - load)
+    // A load beyond the cores leaves none free, not less than none.
+    Some((crate::registry::cores().get() as f64 - load).max(0.0))
 }

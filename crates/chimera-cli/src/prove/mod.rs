@@ -3,6 +3,7 @@
 //! failure.
 
 mod bench_client;
+mod decoder;
 mod exact;
 mod figures;
 mod issue;
@@ -18,12 +19,17 @@ use serde_json::{Value, json};
 
 use self::{
     bench_client::Adapter,
+    decoder::Decoded,
     figures::{Errors, shown},
     issue::Issued,
     paced::Paced,
     unpaced::Unpaced,
 };
 use crate::exit::{RUN_FAILED, WithExit};
+use crate::out::say;
+
+/// Most streams at once: each is two sockets of this process.
+const MOST_STREAMS: u32 = 1_024;
 
 /// What is proven.
 #[derive(Debug, clap::Args)]
@@ -49,6 +55,7 @@ pub struct ProveArgs {
 struct Proof {
     paced: Vec<Paced>,
     unpaced: Vec<Unpaced>,
+    decoded: Vec<Decoded>,
     issued: Issued,
     answers: u32,
     wrong: Vec<String>,
@@ -59,19 +66,20 @@ struct Proof {
 /// # Errors
 /// A server that cannot be started, or an answer that did not come.
 pub fn main(args: &ProveArgs) -> anyhow::Result<u8> {
-    if args.streams.contains(&0)
+    if !args.streams.iter().all(|streams| (1..=MOST_STREAMS).contains(streams))
         || !(args.rate > 0.0 && args.rate <= 10_000.0)
-        || args.seconds.is_nan()
-        || args.seconds <= 0.0
+        || !(args.seconds > 0.0 && args.seconds <= 3_600.0)
     {
-        return Err(anyhow::anyhow!("streams, rate and seconds are positive, the rate at most 10,000"))
+        return Err(anyhow::anyhow!(
+            "streams are 1 to {MOST_STREAMS}, the rate more than 0 and at most 10,000, seconds more than 0 and at most 3,600"
+        ))
             .exit(crate::exit::USAGE);
     }
     let proof = prove(args).exit(RUN_FAILED)?;
     if args.json {
-        println!("{}", proof.json());
+        say!("{}", proof.json());
     } else {
-        println!("{}", proof.text());
+        say!("{}", proof.text());
     }
     Ok(if proof.wrong.is_empty() { 0 } else { RUN_FAILED })
 }
@@ -82,6 +90,7 @@ fn prove(args: &ProveArgs) -> anyhow::Result<Proof> {
     let mut proof = Proof {
         paced: Vec::new(),
         unpaced: Vec::new(),
+        decoded: Vec::new(),
         issued: issue::run(&clock, 1_000.0, 3.0 * part)?,
         answers: 0,
         wrong: Vec::new(),
@@ -91,7 +100,7 @@ fn prove(args: &ProveArgs) -> anyhow::Result<Proof> {
         proof.answers += exact.answers;
         proof.wrong.extend(exact.wrong);
         for streams in &args.streams {
-            let paced = paced::run(adapter, &clock, *streams, args.rate, args.seconds * part)?;
+            let paced = paced::run(adapter, &clock, *streams, args.rate, args.seconds * part, part)?;
             proof.wrong.extend(paced.wrong.iter().cloned());
             proof.paced.push(paced);
         }
@@ -100,6 +109,11 @@ fn prove(args: &ProveArgs) -> anyhow::Result<Proof> {
             proof.wrong.push(format!("{}: tokens were lost or invented at full speed", adapter.name()));
         }
         proof.unpaced.push(unpaced);
+        let decoded = decoder::run(adapter, if args.quick { 3 } else { 15 })?;
+        if !decoded.exact {
+            proof.wrong.push(format!("{}: the decoder alone lost or invented tokens", adapter.name()));
+        }
+        proof.decoded.push(decoded);
     }
     Ok(proof)
 }
@@ -111,7 +125,7 @@ fn prove(args: &ProveArgs) -> anyhow::Result<Proof> {
 pub fn short() -> anyhow::Result<SelfProof> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (streams, rate) = (8, 50.0);
-    let paced = paced::run(Adapter::Ollama, &clock, streams, rate, 1.0)?;
+    let paced = paced::run(Adapter::Ollama, &clock, streams, rate, 1.0, 0.0)?;
     anyhow::ensure!(paced.wrong.is_empty(), "{}", paced.wrong.join("; "));
     Ok(SelfProof {
         streams,
@@ -160,8 +174,8 @@ impl Proof {
             let at_64 = |most: u64| (paced.streams == 64).then_some(most);
             push(paced, "receiving a token", &paced.receive, at_64(MS));
             push(paced, "inter-token latency", &paced.itl, at_64(MS));
-            push(paced, "time to first token", &paced.ttft, None);
-            push(paced, "end to end", &paced.e2e, None);
+            push(paced, "time to first token", &paced.ttft, at_64(MS));
+            push(paced, "end to end", &paced.e2e, at_64(MS));
         }
         out += "Errors against the truth (client's figure minus the server's, same clock):\n\n";
         out += &aligned(&lines, 3);
@@ -176,7 +190,8 @@ impl Proof {
         for wrong in &self.wrong {
             out += &format!("  {wrong}\n");
         }
-        out += "A p99 stands from 662 values on. The error of receiving counts from the beginning of the server's write, so it \
+        out += "A p99 stands from 662 values on; times to first token and end to end are also those of short answers, asked \
+                for until there are so many. The error of receiving counts from the beginning of the server's write, so it \
                 holds the write too. Goals are those of a quiet machine with a free core.";
         out
     }
@@ -186,6 +201,16 @@ impl Proof {
         let mut push = |figure: &str, of: String, value: String, goal: &str, word: &str| {
             lines.push(vec![figure.to_owned(), of, value, goal.to_owned(), word.to_owned()]);
         };
+        for decoded in &self.decoded {
+            let rate = 1e9 / decoded.nanos;
+            push(
+                "the decoder alone, tokens per second",
+                format!("{} ({:.0} ns per token)", decoded.adapter.name(), decoded.nanos),
+                chimera_report::show_number(rate, "tok/s").to_string(),
+                "≥ 1 Mtok/s",
+                if rate >= 1e6 { "met" } else { "missed" },
+            );
+        }
         for unpaced in &self.unpaced {
             let name = format!("{}, one stream, unpaced", unpaced.adapter.name());
             let rate = |value: f64| chimera_report::show_number(value, "tok/s").to_string();
@@ -281,6 +306,10 @@ impl Proof {
             "schema": "chimera-prove/1",
             "paced": paced.collect::<Vec<_>>(),
             "unpaced": unpaced.collect::<Vec<_>>(),
+            "decoders": self.decoded.iter().map(|decoded| json!({
+                "client": decoded.adapter.name(),
+                "ns_per_token": decoded.nanos,
+            })).collect::<Vec<_>>(),
             "issue": {
                 "rate": self.issued.rate,
                 "planned": self.issued.planned,

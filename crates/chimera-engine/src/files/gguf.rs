@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Encoding, FileError};
-use crate::tokenizer::GgufVocabulary;
+use crate::{ChatError, ChatTemplate, tokenizer::GgufVocabulary};
 
 /// A metadata value. Integers of all widths are one kind, and so are floats.
 #[derive(Debug, Clone, PartialEq)]
@@ -163,6 +163,22 @@ impl GgufFile {
             v.token_types = types.into_iter().map(|t| i32::try_from(t).unwrap_or(0)).collect();
         }
         Some(v)
+    }
+
+    /// The chat template that the file holds. To be asked before [`GgufFile::vocabulary`], which takes the tokens away.
+    ///
+    /// # Errors
+    /// A template that cannot be read.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>, ChatError> {
+        let Some(source) = self.text("tokenizer.chat_template") else { return Ok(None) };
+        let spelling = |key: &str| -> String {
+            let id = self.unsigned(&format!("tokenizer.ggml.{key}"));
+            match (self.value("tokenizer.ggml.tokens"), id.and_then(|id| usize::try_from(id).ok())) {
+                (Some(Value::Texts(tokens)), Some(id)) => tokens.get(id).cloned().unwrap_or_default(),
+                _ => String::new(),
+            }
+        };
+        ChatTemplate::new(source, spelling("bos_token_id"), spelling("eos_token_id")).map(Some)
     }
 
     /// Bytes of a tensor as they are stored.

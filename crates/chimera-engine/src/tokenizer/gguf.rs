@@ -15,6 +15,7 @@ use tokenizers::{
 
 use super::{
     Encoder, Tokenizer, TokenizerError,
+    control::Control,
     pieces::{Kind, Pieces, Spelling},
     spm::Spm,
 };
@@ -75,6 +76,13 @@ fn kinds(vocabulary: &GgufVocabulary) -> impl Iterator<Item = Kind> {
     types.chain(std::iter::repeat(Kind::Text)).take(vocabulary.tokens.len())
 }
 
+/// Tokens whose spelling in a template stands for them.
+fn control(vocabulary: &GgufVocabulary) -> Control {
+    let tokens = vocabulary.tokens.iter().zip(0_u32..).zip(kinds(vocabulary));
+    let spelt = tokens.filter(|(_, kind)| matches!(kind, Kind::Control | Kind::Literal));
+    Control::new(spelt.map(|((token, id), _)| (token.as_str(), id)))
+}
+
 fn pieces(vocabulary: &GgufVocabulary, spelling: Spelling) -> Result<Pieces, TokenizerError> {
     Pieces::new(vocabulary.tokens.iter().map(String::as_str).zip(kinds(vocabulary)), spelling)
 }
@@ -83,6 +91,7 @@ fn byte_pairs(vocabulary: GgufVocabulary) -> Result<Tokenizer, TokenizerError> {
     let pre = vocabulary.pre.as_deref().unwrap_or("gpt-2");
     let (splitter, ignore_merges) = splitter(pre)?;
     let pieces = pieces(&vocabulary, Spelling::ByteLevel)?;
+    let control = control(&vocabulary);
     let begin = vocabulary.begin.filter(|_| vocabulary.add_begin == Some(true));
     let merges = vocabulary
         .merges
@@ -100,7 +109,7 @@ fn byte_pairs(vocabulary: GgufVocabulary) -> Result<Tokenizer, TokenizerError> {
         .map_err(|error| TokenizerError::Invalid(error.to_string()))?;
     let mut library = tokenizers::Tokenizer::new(model);
     library.with_pre_tokenizer(Some(splitter));
-    Ok(Tokenizer { encoder: Encoder::Library(Box::new(library)), pieces: Some(pieces), begin })
+    Ok(Tokenizer { encoder: Encoder::Library(Box::new(library)), pieces: Some(pieces), begin, control })
 }
 
 /// The splitting rule of a name, and whether whole words are looked up before pairs are merged.
@@ -130,13 +139,14 @@ fn sentence_piece(vocabulary: GgufVocabulary) -> Result<Tokenizer, TokenizerErro
         )));
     }
     let pieces = pieces(&vocabulary, Spelling::Metaspace)?;
+    let control = control(&vocabulary);
     // llama.cpp's defaults for this kind: a begin token and a leading space.
     let begin = vocabulary.begin.filter(|_| vocabulary.add_begin != Some(false));
     let ordinary: Vec<bool> = kinds(&vocabulary).map(|k| matches!(k, Kind::Text | Kind::Literal)).collect();
     let GgufVocabulary { tokens, scores, unknown, add_space_prefix, .. } = vocabulary;
     let tokens = tokens.into_iter().zip(scores).zip(ordinary).map(|((t, s), o)| (t, s, o));
     let spm = Spm::new(tokens, unknown, add_space_prefix.unwrap_or(true));
-    Ok(Tokenizer { encoder: Encoder::Spm(spm), pieces: Some(pieces), begin })
+    Ok(Tokenizer { encoder: Encoder::Spm(spm), pieces: Some(pieces), begin, control })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Encoder, Tokenizer, TokenizerError,
+    control::Control,
     pieces::{Kind, Pieces, Spelling, byte_of},
 };
 
@@ -41,10 +42,13 @@ pub(super) fn read(json: &[u8]) -> Result<Tokenizer, TokenizerError> {
             *slot = (token.content, kind);
         }
     }
+    let spelt =
+        tokens.iter().zip(0_u32..).filter(|((_, kind), _)| matches!(kind, Kind::Control | Kind::Literal));
+    let control = Control::new(spelt.map(|((token, _), id)| (token.as_str(), id)));
     let pieces = Pieces::new(tokens.iter().map(|(t, k)| (t.as_str(), *k)), spelling)?;
     // The template that goes around an empty text begins with what goes before a prompt.
     let begin = library.encode_fast("", true).ok().and_then(|e| e.get_ids().first().copied());
-    Ok(Tokenizer { encoder: Encoder::Library(Box::new(library)), pieces: Some(pieces), begin })
+    Ok(Tokenizer { encoder: Encoder::Library(Box::new(library)), pieces: Some(pieces), begin, control })
 }
 
 /// Whether a decoder is of a type, or is a sequence with one of that type in it.
@@ -80,6 +84,13 @@ mod tests {
         assert_eq!(tokenizer.encode("ab a").unwrap(), [3, 2, 0]);
         assert_eq!(tokenizer.encode_prompt("ab").unwrap(), [3]);
         assert_eq!(tokenizer.decode(&[3, 2, 0, 6, 99]), "ab a");
+    }
+
+    #[test]
+    fn only_a_chat_template_spells_control_tokens() {
+        let tokenizer = Tokenizer::from_json(file().to_string().as_bytes()).unwrap();
+        assert_eq!(tokenizer.encode_template("<|end|>ab<|end|>").unwrap(), [6, 3, 6]);
+        assert!(!tokenizer.encode("<>").unwrap().contains(&6));
     }
 
     #[test]

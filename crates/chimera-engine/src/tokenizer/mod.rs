@@ -1,9 +1,11 @@
 //! Text to token ids, and token ids to bytes. Four kinds are known: GPT-2's byte pairs, `tokenizer.json`, the vocabulary
-//! inside a GGUF file, and raw bytes for synthetic models. Chat templates are not here.
+//! inside a GGUF file, and raw bytes for synthetic models. Chat templates are in [`crate::ChatTemplate`].
 //!
-//! Encoding treats its input as plain text: the spelling of a control token is text like any other. Decoding gives bytes
+//! Encoding treats its input as plain text: the spelling of a control token is text like any other, but for the text of a
+//! chat template. Decoding gives bytes
 //! per token, since a character may be spread over several; [`crate::Utf8Assembler`] joins them.
 
+mod control;
 mod gguf;
 mod json;
 mod pieces;
@@ -11,6 +13,7 @@ mod spm;
 
 use std::{borrow::Cow, fmt};
 
+use control::{Control, Part};
 pub use gguf::GgufVocabulary;
 use pieces::Pieces;
 use spm::Spm;
@@ -43,6 +46,8 @@ pub struct Tokenizer {
     pieces: Option<Pieces>,
     /// Goes before a text prompt, where the model was trained so.
     begin: Option<u32>,
+    /// Tokens that a chat template spells.
+    control: Control,
 }
 
 impl fmt::Debug for Tokenizer {
@@ -61,7 +66,12 @@ impl Tokenizer {
     /// GPT-2's 50,257 byte pairs.
     #[must_use]
     pub fn gpt2() -> Self {
-        Self { encoder: Encoder::Gpt2(tiktoken_rs::r50k_base_singleton()), pieces: None, begin: None }
+        Self {
+            encoder: Encoder::Gpt2(tiktoken_rs::r50k_base_singleton()),
+            pieces: None,
+            begin: None,
+            control: Control::new([("<|endoftext|>", GPT2_END)].into_iter()),
+        }
     }
 
     /// One token per byte, for synthetic models without a vocabulary. Ids from 256 on, which no text encodes to, read as
@@ -75,7 +85,12 @@ impl Tokenizer {
                 "the model of {vocabulary} tokens comes without a tokenizer"
             )));
         }
-        Ok(Self { encoder: Encoder::Bytes { vocabulary }, pieces: None, begin: None })
+        Ok(Self {
+            encoder: Encoder::Bytes { vocabulary },
+            pieces: None,
+            begin: None,
+            control: Control::default(),
+        })
     }
 
     /// The content of a `tokenizer.json`.
@@ -141,6 +156,23 @@ impl Tokenizer {
         let mut ids = self.encode(text)?;
         if let Some(begin) = self.begin {
             ids.insert(0, begin);
+        }
+        Ok(ids)
+    }
+
+    /// Ids of the text that a chat template made: the spellings of control tokens stand for them, and nothing is put before
+    /// the text, since the template writes its own beginning. What a user wrote is in that text too, as it is with everybody
+    /// who renders a chat to text: who must keep control tokens out of a message has to look for them before.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_template(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = Vec::new();
+        for part in self.control.parts(text) {
+            match part {
+                Part::Text(text) => ids.extend(self.encode(text)?),
+                Part::Token(id) => ids.push(id),
+            }
         }
         Ok(ids)
     }

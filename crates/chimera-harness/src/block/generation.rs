@@ -137,14 +137,7 @@ impl Scratch {
                     }
                 }
             }
-            EventKind::Finished(finished) => {
-                lane.done = Some(at);
-                lane.finish = Some(finished.reason);
-                lane.generated = finished.generated;
-                lane.prompt_tokens = lane.prompt_tokens.or(finished.prompt);
-                lane.cached_tokens = lane.cached_tokens.or(finished.cached);
-                lane.timings = finished.timings;
-            }
+            EventKind::Finished(finished) => lane.finished(event.at, finished),
             // A kind of event that this version does not know says nothing that is recorded.
             _ => {}
         }

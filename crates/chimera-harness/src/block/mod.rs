@@ -17,7 +17,10 @@ use std::{
 };
 
 use chimera_core::{Batch, Clock, ClockSource, EventStream, Request};
-use chimera_records::{Block, Cell, First, Outcome, Plan, PlannedTrial, Settings, Trial, TrialRole};
+use chimera_records::{
+    Block, Cell, Constants, Expected, First, FirstPrefill, Outcome, Plan, PlannedTrial, Settings, Trial,
+    TrialRole,
+};
 use chimera_telemetry::HostProbe;
 
 pub(crate) use self::{
@@ -27,7 +30,7 @@ pub(crate) use self::{
 };
 use self::{
     prompt::{Prepared, Salt},
-    record::{Known, Recorded, trial_end},
+    record::{Recorded, trial_end},
     resident::Residents,
 };
 use crate::{BlockEnd, Cancel, HarnessError, Progress, Registry, Sink, host::trial_noise};
@@ -146,7 +149,9 @@ struct Used<'a> {
     models: BTreeSet<(&'a str, &'a str)>,
     shapes: BTreeSet<Shape<'a>>,
     /// What a server took to read a shape's prompt at its first use.
-    prefills: BTreeMap<Shape<'a>, u64>,
+    prefills: BTreeMap<Shape<'a>, FirstPrefill>,
+    /// Durations that a server repeats, per backend and model.
+    constants: BTreeMap<(&'a str, &'a str), Constants>,
 }
 
 impl<'a> Used<'a> {
@@ -164,13 +169,17 @@ impl<'a> Used<'a> {
         firsts
     }
 
-    fn first_prefill(&self, cell: &Cell) -> Option<u64> {
+    fn first_prefill(&self, cell: &Cell) -> Option<FirstPrefill> {
         self.prefills.get(&shape(cell)).copied()
     }
 
+    fn constants(&mut self, cell: &'a Cell) -> &mut Constants {
+        self.constants.entry((&cell.backend, &cell.model)).or_default()
+    }
+
     fn prefilled(&mut self, cell: &'a Cell, trial: &Trial) {
-        if let Some(nanos) = trial.lanes.first().and_then(record::server_prefill) {
-            self.prefills.entry(shape(cell)).or_insert(nanos);
+        if let Some(first) = trial.lanes.first().and_then(FirstPrefill::of) {
+            self.prefills.entry(shape(cell)).or_insert(first);
         }
     }
 
@@ -270,12 +279,12 @@ impl<'a> Runner<'a> {
         trial.flags = record::host_flags(trial.host, &run.settings.design.limits);
         match trial.outcome {
             Outcome::Completed => {
-                let known = Known {
+                let expected = Expected {
+                    budget: Some(recorded.trial.factors.budget),
                     prompt: ready.prompt.expected,
-                    nonce: nonce_tokens,
                     first_prefill: self.used.first_prefill(cell),
                 };
-                self.scratch.finish(recorded, &known);
+                self.scratch.finish(recorded, nonce_tokens, &expected, self.used.constants(cell));
                 self.used.prefilled(cell, &recorded.trial);
             }
             Outcome::Cancelled => {

@@ -1,15 +1,11 @@
 //! Turns what a generation showed into its record: lanes, token stamps, digests and flags. It runs after the
 //! generation, never during it.
 
-use chimera_core::{ClockSource, Phase};
-use chimera_records::{Flag, HostNoise, Lane, Limits, TokenStamps, Trial};
+use chimera_records::{Constants, Expected, Flag, HostNoise, Lane, Limits, TokenStamps, Trial};
 use sha2::{Digest, Sha256};
 
 use super::generation::{LaneScratch, Scratch};
 use crate::TrialEnd;
-
-/// What a client's clock and a server's may differ by before the server is not believed.
-const TOLERANCE_NS: u64 = 1_000_000;
 
 /// A trial and its token stamps.
 #[derive(Debug)]
@@ -18,52 +14,26 @@ pub(super) struct Recorded {
     pub stamps: Vec<TokenStamps>,
 }
 
-/// What is known of a trial beside what its generation showed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Known {
-    /// Tokens that the prompt should have.
-    pub prompt: Option<u32>,
-    /// Tokens of its nonce.
-    pub nonce: Option<u32>,
-    /// Nanoseconds that the server took to read a prompt of this shape when it first did so for this process.
-    pub first_prefill: Option<u64>,
-}
-
-/// A prompt that is read this many times faster than at its first use was not read. Warming up makes a server faster by
-/// less, and a cached prompt of any length by more.
-const CACHED_SPEEDUP: u64 = 10;
-
-/// Prompts of fewer tokens are read too quickly for such a judgement: their first use is mostly overhead.
-const CACHED_FLOOR: u32 = 32;
-
-/// What a server says that it took to read a lane's prompt.
-pub(super) fn server_prefill(lane: &Lane) -> Option<u64> {
-    let mut timings = lane.timings.iter();
-    timings.find(|t| t.phase == Phase::Prefill && t.source == ClockSource::Server).map(|t| t.nanos)
-}
-
 impl Scratch {
-    /// Fills in the lanes of a completed trial.
-    pub(super) fn finish(&mut self, recorded: &mut Recorded, known: &Known) {
+    /// Fills in the lanes of a completed trial. `nonce` is the length of the prompt's nonce.
+    pub(super) fn finish(
+        &mut self,
+        recorded: &mut Recorded,
+        nonce: Option<u32>,
+        expected: &Expected,
+        constants: &mut Constants,
+    ) {
         let trial = &mut recorded.trial;
-        let (flags, budget) = (&mut trial.flags, trial.factors.budget);
-        let mut raise = |flag: Flag, when: bool| {
-            if when && !flags.contains(&flag) {
-                flags.push(flag);
-            }
-        };
         for (index, scratch) in (0_u32..).zip(&mut self.lanes) {
             let mut lane = scratch.lane();
-            lane.nonce_tokens = known.nonce;
-            raise(Flag::ShortGeneration, lane.generated.is_some_and(|n| n < budget));
-            raise(Flag::CachedPrompt, lane.cached_tokens.is_some_and(|n| n > 0));
-            let long = lane.prompt_tokens.is_some_and(|n| n >= CACHED_FLOOR);
-            let prefills = server_prefill(&lane).zip(known.first_prefill);
-            let jump = prefills.is_some_and(|(now, first)| now.saturating_mul(CACHED_SPEEDUP) < first);
-            raise(Flag::CachedPrompt, long && jump);
-            let length = lane.prompt_tokens.zip(known.prompt);
-            raise(Flag::PromptLength, length.is_some_and(|(found, wanted)| found != wanted));
-            raise(Flag::ImplausibleServerTiming, is_implausible(&lane));
+            lane.nonce_tokens = nonce;
+            let mut flags = lane.flags(&scratch.stamps, expected);
+            flags.extend(constants.see(&lane).then_some(Flag::ImplausibleServerTiming));
+            for flag in flags {
+                if !trial.flags.contains(&flag) {
+                    trial.flags.push(flag);
+                }
+            }
             if let Some(stamps) = scratch.token_stamps(trial.id, trial.attempt, index) {
                 recorded.stamps.push(stamps);
             }
@@ -120,22 +90,6 @@ pub(super) fn host_flags(host: Option<HostNoise>, limits: &Limits) -> Vec<Flag> 
     if noisy { vec![Flag::HostNoise] } else { Vec::new() }
 }
 
-/// A server cannot have worked longer than we waited for it, nor have made several tokens in no time. Its load time is
-/// not judged: servers report it for models that have long been resident.
-fn is_implausible(lane: &Lane) -> bool {
-    let of = |phase: Phase| {
-        let mut timings = lane.timings.iter();
-        timings.find(|t| t.phase == phase && t.source == ClockSource::Server).map(|t| t.nanos)
-    };
-    let seen = lane.sent.zip(lane.done).and_then(|(sent, done)| done.checked_sub(sent));
-    let longer = |said: u64| seen.is_some_and(|seen| said > seen.saturating_add(seen / 100 + TOLERANCE_NS));
-    let (prefill, decode) = (of(Phase::Prefill), of(Phase::Decode));
-    let both = prefill.unwrap_or(0).saturating_add(decode.unwrap_or(0));
-    longer(both)
-        || of(Phase::Total).is_some_and(longer)
-        || (decode == Some(0) && lane.generated.is_some_and(|n| n >= 2))
-}
-
 /// A trial in a few words.
 pub(super) fn trial_end(trial: &Trial) -> TrialEnd {
     let sent = trial.lanes.iter().filter_map(|lane| lane.sent).min();
@@ -161,38 +115,7 @@ pub(super) fn trial_end(trial: &Trial) -> TrialEnd {
 
 #[cfg(test)]
 mod tests {
-    use chimera_core::PhaseTiming;
-
     use super::*;
-
-    fn server(phase: Phase, nanos: u64) -> PhaseTiming {
-        PhaseTiming { phase, nanos, source: ClockSource::Server }
-    }
-
-    #[test]
-    fn a_server_that_claims_more_time_than_passed_is_not_believed() {
-        let lane = |timings| Lane {
-            sent: Some(0),
-            done: Some(1_000_000_000),
-            generated: Some(8),
-            timings,
-            ..Lane::default()
-        };
-        assert!(!is_implausible(&lane(vec![])));
-        assert!(!is_implausible(&lane(vec![
-            server(Phase::Prefill, 400_000_000),
-            server(Phase::Decode, 600_000_000),
-        ])));
-        assert!(is_implausible(&lane(vec![
-            server(Phase::Prefill, 400_000_000),
-            server(Phase::Decode, 700_000_000),
-        ])));
-        assert!(is_implausible(&lane(vec![server(Phase::Total, 2_000_000_000)])));
-        assert!(is_implausible(&lane(vec![server(Phase::Decode, 0)])), "eight tokens in no time");
-        assert!(!is_implausible(&lane(vec![server(Phase::Load, 9_000_000_000)])), "load is not judged");
-        let engine = PhaseTiming { source: ClockSource::Engine, ..server(Phase::Total, 2_000_000_000) };
-        assert!(!is_implausible(&lane(vec![engine])), "only servers report what we did not see");
-    }
 
     #[test]
     fn noise_above_either_limit_flags() {

@@ -38,6 +38,11 @@ fn a_completion_is_read() {
         plain(&[A, STOP, usage, "[DONE]"]).unwrap(),
         [chunk("a", None, None), EventKind::Finished(finished)]
     );
+    // An end that is said again is the same end.
+    assert_eq!(
+        plain(&[A, STOP, "[DONE]", "[DONE]"]).unwrap(),
+        [chunk("a", None, None), end(FinishReason::Stop, None, None)]
+    );
     // Without usage nothing is known, and without `[DONE]` a clean end will do.
     assert_eq!(plain(&[A, STOP]).unwrap(), [chunk("a", None, None), end(FinishReason::Stop, None, None)]);
 }
@@ -157,6 +162,7 @@ fn what_is_no_answer_is_an_error_with_its_code() {
         ("protocol", "without `finish_reason`", vec![]),
         ("protocol", "after the end", vec![STOP, A]),
         ("protocol", "after `[DONE]`", vec![STOP, "[DONE]", A]),
+        ("protocol", "events for a budget", [vec![STOP], vec!["[DONE]"; 2000]].concat()),
         ("protocol", "differ", vec![STOP, r#"{"choices":[{"index":0,"text":"","finish_reason":"length"}]}"#]),
         ("protocol", "no answer", vec!["boom"]),
         ("protocol", "neither", vec!["{}"]),

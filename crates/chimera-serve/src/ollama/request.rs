@@ -185,6 +185,8 @@ pub(crate) fn generate(app: &App, body: &[u8]) -> Result<Job, Fault> {
         None
     } else if raw || (system.is_none() && !app.capabilities.chat) {
         Some(Input::Text(prompt))
+    } else if system.is_none() {
+        Some(Input::Prompt(prompt))
     } else {
         let message = |role, content: String| Message { role, content: content.into() };
         let system = system.map(|system| message(Role::System, system));

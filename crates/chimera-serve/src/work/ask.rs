@@ -35,6 +35,8 @@ pub(crate) enum Input {
     Text(String),
     Tokens(Vec<u32>),
     Chat(Vec<Message>),
+    /// A text that goes through the model's template where it has one.
+    Prompt(String),
 }
 
 /// Longest list of stop strings, and longest stop string in bytes: they are looked for in every chunk.

@@ -47,7 +47,7 @@ pub(crate) async fn fit(
     };
     let fitter = Fitter { session, capabilities, context };
     match input {
-        Input::Text(text) => fitter.text(ask, text).await,
+        Input::Text(text) | Input::Prompt(text) => fitter.text(ask, text).await,
         Input::Tokens(ids) => fitter.tokens(ask, ids),
         Input::Chat(messages) => fitter.chat(ask, messages).await,
     }
@@ -55,7 +55,7 @@ pub(crate) async fn fit(
 
 fn prompt(input: Input) -> Prompt {
     match input {
-        Input::Text(text) => Prompt::Text(text.into()),
+        Input::Text(text) | Input::Prompt(text) => Prompt::Text(text.into()),
         Input::Tokens(ids) => Prompt::Tokens(ids.into()),
         Input::Chat(messages) => Prompt::Chat(messages.into()),
     }

@@ -9,3 +9,4 @@ pub(crate) mod queue;
 pub(crate) mod residents;
 pub(crate) mod run;
 pub(crate) mod stop;
+pub(crate) mod template;

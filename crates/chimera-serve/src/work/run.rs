@@ -3,7 +3,9 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -13,7 +15,12 @@ use chimera_core::{
 use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{ask::Ask, fit::Fitted, residents::Lease, stop::Stops};
+use super::{
+    ask::{Ask, Input},
+    fit::Fitted,
+    residents::Lease,
+    stop::Stops,
+};
 use crate::{
     app::{App, raised},
     http::fault::{Fault, Kind},
@@ -43,11 +50,19 @@ pub(crate) struct End {
     pub(crate) decode: Option<Duration>,
 }
 
+/// What a generation holds. It is given back at the deadline also when nobody asks for the next piece: a client that does
+/// not read keeps the connection from asking.
+#[derive(Default)]
+struct Held {
+    events: Option<EventStream>,
+    place: Option<(Lease, OwnedSemaphorePermit)>,
+}
+
 /// A generation under way.
 pub(crate) struct Run {
     app: Arc<App>,
-    events: Option<EventStream>,
-    hold: Option<(Lease, OwnedSemaphorePermit)>,
+    held: Arc<Mutex<Held>>,
+    guard: tokio::task::AbortHandle,
     stops: Stops,
     ready: VecDeque<Result<Piece, Fault>>,
     over: bool,
@@ -78,16 +93,29 @@ impl Run {
         let queued = arrived.elapsed();
         let lease = app.residents.acquire(&ask.model).await?;
         let load = arrived.elapsed().saturating_sub(queued);
+        let input = std::mem::replace(&mut ask.input, Input::Text(String::new()));
+        ask.input = super::template::formed(input, &*lease.session, app.options.plain_chat)?;
         let fitted = super::fit::fit(&*lease.session, &app.capabilities, &mut ask, lease.context).await?;
         let Fitted { prompt, budget, cut } = fitted;
         let mut request = Request::new(prompt, budget).seed(ask.seed).sampling(ask.sampling);
         request.ignore_eos = ask.ignore_eos;
         let events = lease.session.generate(request.into());
         app.metrics.in_flight.fetch_add(1, Ordering::SeqCst);
+        let held = Arc::new(Mutex::new(Held { events: Some(events), place: Some((lease, slot)) }));
+        let limit = app.options.request_timeout;
+        let guard = tokio::spawn({
+            let held = Arc::downgrade(&held);
+            async move {
+                tokio::time::sleep_until((arrived + limit).into()).await;
+                if let Some(held) = held.upgrade() {
+                    release(std::mem::take(&mut *lock(&held)), limit);
+                }
+            }
+        });
         let mut run = Self {
             app: Arc::clone(app),
-            events: Some(events),
-            hold: Some((lease, slot)),
+            held,
+            guard: guard.abort_handle(),
             stops: Stops::new(ask.stops),
             ready: VecDeque::new(),
             over: false,
@@ -126,10 +154,18 @@ impl Run {
             }
             let deadline = self.arrived + self.app.options.request_timeout;
             let mut cut = self.app.cut.subscribe();
-            let events = self.events.as_mut()?;
+            let held = Arc::clone(&self.held);
+            let next = poll_fn(move |cx| match &mut lock(&held).events {
+                Some(events) => events.poll_next_unpin(cx).map(Some),
+                None => Poll::Ready(None),
+            });
             let item = tokio::select! {
                 biased;
-                item = events.next() => item,
+                // Without events the deadline was while nobody asked.
+                item = next => match item {
+                    Some(item) => item,
+                    None => return self.fail(Fault::timeout(self.app.options.request_timeout)),
+                },
                 () = tokio::time::sleep_until(deadline.into()) => {
                     return self.fail(Fault::timeout(self.app.options.request_timeout));
                 }
@@ -141,7 +177,7 @@ impl Run {
                 Some(Ok(event)) => self.see(event.at, event.kind),
                 Some(Err(StreamError { error, .. })) => {
                     if matches!(error, BackendError::Closed { .. })
-                        && let Some((lease, _)) = &self.hold
+                        && let Some((lease, _)) = &lock(&self.held).place
                     {
                         lease.broken();
                     }
@@ -185,8 +221,7 @@ impl Run {
                 self.say(rest);
                 self.end(finished.reason, Some(&finished));
                 // The lane is over: nothing is left to wait for.
-                self.events = None;
-                self.hold = None;
+                *lock(&self.held) = Held::default();
             }
             _ => {}
         }
@@ -212,8 +247,8 @@ impl Run {
         let seen = &self.seen;
         let end = End {
             reason,
-            prompt_tokens: seen.prompt_tokens,
-            cached_tokens: seen.cached_tokens,
+            prompt_tokens: seen.prompt_tokens.or_else(|| finished?.prompt),
+            cached_tokens: seen.cached_tokens.or_else(|| finished?.cached),
             generated: finished.and_then(|finished| finished.generated).or(seen.carried),
             total: self.arrived.elapsed(),
             load: self.load,
@@ -230,26 +265,38 @@ impl Run {
 
     /// Ends what may still run, and keeps the slot until it has ended.
     fn rest(&mut self) {
-        // Dropping the stream cancels.
-        let running = self.events.take().is_some();
-        let Some((lease, slot)) = self.hold.take() else { return };
-        let limit = self.app.options.request_timeout;
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if !running {
-            return;
-        }
-        runtime.spawn(async move {
-            // `idle` waits for every generation of the session: with others about, the wait would be theirs.
-            if lease.alone() {
-                let _ = tokio::time::timeout(limit, lease.session.idle()).await;
-            }
-            drop((lease, slot));
-        });
+        let held = std::mem::take(&mut *lock(&self.held));
+        release(held, self.app.options.request_timeout);
     }
+}
+
+/// Cancels what still runs, and keeps its place until it has ended.
+fn release(held: Held, limit: Duration) {
+    let Held { events, place } = held;
+    // Dropping the stream cancels.
+    let running = events.is_some();
+    drop(events);
+    let Some((lease, slot)) = place else { return };
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    if !running {
+        return;
+    }
+    runtime.spawn(async move {
+        // `idle` waits for every generation of the session: with others about, the wait would be theirs.
+        if lease.alone() {
+            let _ = tokio::time::timeout(limit, lease.session.idle()).await;
+        }
+        drop((lease, slot));
+    });
+}
+
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
+        self.guard.abort();
         if !self.over {
             self.app.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
         }

@@ -2,10 +2,12 @@
 
 use std::{
     io::{Read, Write},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use chimera_serve::ServeOptions;
+use chimera_serve::{ServeOptions, ServedModel, Server};
+use chimera_sim::SimModel;
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::{Value, json};
 
@@ -107,6 +109,33 @@ fn what_is_not_http_is_refused() {
         );
     }
     assert_eq!(get(&server, "/healthz").status, 200);
+    server.stop();
+}
+
+#[test]
+fn a_client_that_never_reads_gives_its_slot_back_in_time() {
+    let endless = SimModel::new("endless")
+        .laws(quick().decode(Duration::ZERO, Duration::ZERO))
+        .info(|info| info.context = Some(1 << 30));
+    let options = ServeOptions { request_timeout: Duration::from_secs(2), ..ServeOptions::default() };
+    let models = vec![ServedModel::named("endless"), ServedModel::named("tiny")];
+    let server = Server::start(Arc::new(sim().model(endless).build()), models, options).unwrap();
+    // More than all buffers between the two take.
+    let body = json!({ "model": "endless", "prompt": "x", "options": { "num_predict": 50_000_000 } });
+    let deaf = send(server.addr(), "POST", "/api/generate", &[], body.to_string().as_bytes());
+    until("the generation", || metric(&server, "chimera_serve_in_flight") > 0.0);
+    // One slot: this waits for it, and no longer than the other may take. Asked again until it is there.
+    let mut last = None;
+    until("the slot", || {
+        let body =
+            json!({ "model": "tiny", "prompt": "x", "stream": false, "options": { "num_predict": 2 } });
+        let reply = post(&server, "/api/generate", &body);
+        let status = reply.status;
+        last = Some(reply.body);
+        status == 200
+    });
+    println!("{last:?}");
+    drop(deaf);
     server.stop();
 }
 
