@@ -5,7 +5,7 @@
 
 pub mod absent;
 pub mod artifacts;
-pub mod audit;
+pub mod observe;
 pub mod bench;
 pub mod compare;
 pub mod exit;
