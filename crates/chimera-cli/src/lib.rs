@@ -5,11 +5,14 @@
 
 pub mod absent;
 pub mod artifacts;
-pub mod observe;
+mod audit;
 pub mod bench;
+mod calibrated;
 pub mod compare;
+mod convert;
 pub mod exit;
 pub mod models;
+pub mod observe;
 mod out;
 pub mod places;
 pub mod prepare;

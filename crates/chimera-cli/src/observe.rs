@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
+use chimera_core::ModelRef;
 use chimera_harness::Missing;
+use chimera_onnx::{Claim, Model};
+use chimera_onnxruntime::OnnxRuntimeBackend;
 use chimera_records::{Audit, Audited, ModelEntry, PrecisionCount};
 use chimera_zoo::{GgufFile, ModelFiles};
 use serde_json::Value;
@@ -24,7 +27,12 @@ pub fn files(files: &ModelFiles, entry: &ModelEntry, backend: &str) -> Result<Au
     let types = match path.extension().and_then(|extension| extension.to_str()) {
         Some("gguf") => gguf(path).map_err(refused)?,
         Some("safetensors") => safetensors(path).map_err(refused)?,
-        _ => return Err(refused("neither GGUF nor safetensors: its header is not known here".to_owned())),
+        Some("onnx") => {
+            let model = Model::read(path).map_err(|error| refused(error.to_string()))?;
+            let note = "the graph in the file; what an engine makes of it is not told by the file";
+            return Ok(graph(&model, &file_name(path), entry, backend, note, Some(files.manifest.bytes_per_decode_token)));
+        }
+        _ => return Err(refused("none of GGUF, safetensors and ONNX".to_owned())),
     };
     let mut kept: Vec<&str> = Vec::new();
     kept.extend(files.manifest.kept_f16.iter().map(String::as_str));
@@ -36,7 +44,7 @@ pub fn files(files: &ModelFiles, entry: &ModelEntry, backend: &str) -> Result<Au
     Ok(Audit {
         backend: backend.to_owned(),
         model: entry.id.clone(),
-        file: path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        file: file_name(path),
         observed_ok: Some(bears(&entry.variant, &types)),
         precisions: types
             .into_iter()
@@ -51,6 +59,90 @@ pub fn files(files: &ModelFiles, entry: &ModelEntry, backend: &str) -> Result<Au
         claimed: entry.variant.clone(),
         note: Some(note),
     })
+}
+
+/// Looks into what ONNX Runtime makes of a model's graph: the graph that it wrote after its own optimisation, which is the one
+/// that runs.
+///
+/// # Errors
+/// A graph or a library that cannot be used, in words.
+pub fn optimised(
+    engine: &OnnxRuntimeBackend,
+    files: &ModelFiles,
+    entry: &ModelEntry,
+    backend: &str,
+) -> Result<Audit, Missing> {
+    let folder = tempfile::tempdir()
+        .map_err(|error| Missing { reason: format!("no folder for the optimised graph: {error}") })?;
+    let to = folder.path().join("optimised.onnx");
+    let observed = engine
+        .optimised(&ModelRef::at(entry.id.as_str(), &files.dir), &to)
+        .map_err(|error| Missing { reason: error.to_string() })?;
+    let model = Model::read(&to).map_err(|error| Missing { reason: error.to_string() })?;
+    let note = format!(
+        "the graph as the engine optimised it: {} products with weights in integers, {} in floats",
+        observed.integer_products, observed.float_products
+    );
+    let bytes = Some(files.manifest.bytes_per_decode_token);
+    let mut audit = graph(&model, "optimised.onnx", entry, backend, &note, bytes);
+    if claim(&entry.variant) == Some(Claim::Int8) {
+        audit.observed_ok = Some(observed.is_int8());
+    }
+    Ok(audit)
+}
+
+/// What a graph holds, beside what is claimed of it.
+fn graph(
+    model: &Model,
+    file: &str,
+    entry: &ModelEntry,
+    backend: &str,
+    note: &str,
+    weight_bytes_per_token: Option<u64>,
+) -> Audit {
+    let audit = chimera_onnx::audit(model);
+    let refuted = claim(&entry.variant).map(|claim| audit.refute(claim));
+    let weights = audit.weights.iter().map(|weights| PrecisionCount {
+        what: Audited::Weights,
+        kind: weights.kind.clone(),
+        count: weights.tensors,
+        elements: Some(weights.elements),
+    });
+    let mut products: BTreeMap<String, u64> = BTreeMap::new();
+    for product in audit.products.iter().filter(|product| product.constant) {
+        *products.entry(format!("{} {}", product.operator, product.precision)).or_default() += 1;
+    }
+    let operators = products.into_iter().map(|(kind, count)| PrecisionCount {
+        what: Audited::Operators,
+        kind,
+        count,
+        elements: None,
+    });
+    let why = refuted.as_ref().and_then(Option::as_ref).map_or_else(String::new, |why| format!("; {why}"));
+    Audit {
+        backend: backend.to_owned(),
+        model: entry.id.clone(),
+        file: file.to_owned(),
+        precisions: weights.chain(operators).collect(),
+        weight_bytes_per_token,
+        claimed: entry.variant.clone(),
+        observed_ok: refuted.map(|why| why.is_none()),
+        note: Some(format!("{note}{why}")),
+    }
+}
+
+/// What a precision claims of a graph.
+fn claim(variant: &str) -> Option<Claim> {
+    match variant.split([' ', '(']).next() {
+        Some("F32") => Some(Claim::F32),
+        Some("F16") => Some(Claim::F16),
+        Some("INT8") => Some(Claim::Int8),
+        _ => None,
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// Whether the type that a variant claims holds more elements than any other. Norms and biases stay wide in every

@@ -22,7 +22,10 @@ use chimera_tensorrt::{EngineCache, TensorRtBackend};
 use chimera_wire::{Endpoint, LagMeter, Proxy, WireError, redacted};
 use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
 
-use crate::absent::Absent;
+use crate::{
+    absent::Absent,
+    calibrated::{self, Calibration},
+};
 
 /// Backends of this program. Those behind a wire may have an address behind an `@`.
 pub const BACKENDS: &[&str] = &[
@@ -224,12 +227,27 @@ impl Lab {
             }
             wanted = variant.split(" from ").next().unwrap_or(variant);
         }
+        if let Some(calibrator) = calibrated::of_variant(wanted) {
+            if !wanted.ends_with("(ONNX)") {
+                return Err(Missing {
+                    reason: format!("`{variant}` is a graph, which this backend does not take"),
+                });
+            }
+            let calibration = Calibration { text: shipped("calibration"), evaluation: shipped("evaluation") };
+            return calibrated::files(&self.zoo, source, calibrator, calibration);
+        }
         let wanted = generated_variant(wanted).ok_or_else(|| Missing {
-            reason: format!("`{variant}` is not a precision that the zoo writes: F32, F16, Q8_0 or Q4_0"),
+            reason: format!("`{variant}` is not a precision that the zoo writes for this backend"),
         })?;
         // The zoo knows the hash of what it fetched; asking for a conversion of the file would read it again.
         self.zoo.ensure(source, wanted).map_err(missing)
     }
+}
+
+/// A text that is shipped, by the name of its file.
+pub(crate) fn shipped(name: &str) -> &'static str {
+    let of = |path: &str| path.rsplit('/').next().and_then(|file| file.strip_suffix(".txt")) == Some(name);
+    TEXTS.iter().find(|(path, _)| of(path)).map_or("", |(_, text)| *text)
 }
 
 /// The form of a precision that servers and llama.cpp take: one GGUF file. The weights are the same.
@@ -266,6 +284,7 @@ fn generated_variant(text: &str) -> Option<Variant> {
         "F16 (GGUF)" => Variant::F16Gguf,
         "F32 (ONNX)" => Variant::F32Onnx,
         "F16 (ONNX)" => Variant::F16Onnx,
+        "INT8 dynamic (ONNX)" => Variant::Int8DynamicOnnx,
         "Q8_0" => Variant::Q8Gguf,
         "Q4_0" => Variant::Q4Gguf,
         _ => return None,
@@ -363,7 +382,15 @@ impl Registry for Lab {
                 reason: "the server has its own weights: their file is not here".to_owned(),
             });
         }
-        Ok(vec![crate::audit::files(&self.files_for(entry, backend)?, entry, backend)?])
+        let files = self.files_for(entry, backend)?;
+        let provider = match kind(backend) {
+            "onnxruntime" => Provider::Cpu,
+            "onnxruntime-cuda" => Provider::Cuda(0),
+            "onnxruntime-tensorrt" => Provider::TensorRt(0),
+            _ => return Ok(vec![crate::observe::files(&files, entry, backend)?]),
+        };
+        let engine = self.onnxruntime(backend, provider, Arc::new(chimera_core::SystemClock::new()));
+        Ok(vec![crate::observe::optimised(&engine, &files, entry, backend)?])
     }
 
     fn client_lag(&self) -> Vec<(String, LagRecord)> {
