@@ -5,7 +5,8 @@ use std::{any::Any, path::Path, sync::Arc};
 use candle_core::{Device, Tensor};
 use chimera_core::{LoadOptions, ModelInfo, Parameters};
 use chimera_engine::{
-    ChatTemplate, EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted, file_digest,
+    ChatTemplate, EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted,
+    file_digest,
     files::{Located, gguf::GgufFile},
 };
 

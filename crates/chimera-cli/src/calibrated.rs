@@ -20,11 +20,11 @@ const SEQUENCE: usize = 128;
 const SEQUENCES: usize = 16;
 
 /// What the `percentile` calibrator keeps, in per cent of all values.
-pub const KEPT: f64 = 99.99;
+pub(crate) const KEPT: f64 = 99.99;
 
 /// A text that ranges are taken from.
 #[derive(Debug, Clone, Copy)]
-pub struct Calibration<'a> {
+pub(crate) struct Calibration<'a> {
     /// The text.
     pub text: &'a str,
     /// A text that the graph will be judged by; it must be another.
@@ -33,7 +33,7 @@ pub struct Calibration<'a> {
 
 /// The calibrator of a name: `min-max`, `percentile` or `entropy`.
 #[must_use]
-pub fn calibrator(name: &str) -> Option<Calibrator> {
+pub(crate) fn calibrator(name: &str) -> Option<Calibrator> {
     match name {
         "min-max" => Some(Calibrator::MinMax),
         "percentile" => Some(Calibrator::Percentile(KEPT)),
@@ -44,7 +44,7 @@ pub fn calibrator(name: &str) -> Option<Calibrator> {
 
 /// The calibrator that a precision of a design names: `INT8 static (entropy)` for instance, whatever follows.
 #[must_use]
-pub fn of_variant(variant: &str) -> Option<Calibrator> {
+pub(crate) fn of_variant(variant: &str) -> Option<Calibrator> {
     calibrator(variant.strip_prefix("INT8 static (")?.split(')').next()?)
 }
 
@@ -53,7 +53,7 @@ pub fn of_variant(variant: &str) -> Option<Calibrator> {
 /// # Errors
 /// Why it cannot be made, and the remedy: no ONNX Runtime, no F32 graph, a text that is the one of the evaluation or has too
 /// few tokens.
-pub fn files(
+pub(crate) fn files(
     zoo: &Zoo,
     source: &str,
     calibrator: Calibrator,
@@ -99,8 +99,7 @@ fn ranges(
         None => Tokenizer::gpt2(),
     };
     let ids = tokenizer.encode(text).map_err(|error| error.to_string())?;
-    let sequences: Vec<Vec<u32>> =
-        ids.chunks_exact(SEQUENCE).take(SEQUENCES).map(<[u32]>::to_vec).collect();
+    let sequences: Vec<Vec<u32>> = ids.chunks_exact(SEQUENCE).take(SEQUENCES).map(<[u32]>::to_vec).collect();
     if sequences.len() < SEQUENCES {
         return Err(format!(
             "the text for calibration has {} tokens, {} are read: take a longer text",
@@ -108,7 +107,8 @@ fn ranges(
             SEQUENCE * SEQUENCES
         ));
     }
-    let backend = OnnxRuntimeBackend::builder(Arc::new(SystemClock::new()), crate::places::onnxruntime()).build();
+    let backend =
+        OnnxRuntimeBackend::builder(Arc::new(SystemClock::new()), crate::places::onnxruntime()).build();
     let model = ModelRef::at(from.manifest.name.as_str(), &from.dir);
     backend.ranges(&model, &sequences, calibrator).map_err(|error| error.to_string())
 }

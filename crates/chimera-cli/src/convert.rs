@@ -152,12 +152,7 @@ pub(crate) fn convert(
 }
 
 /// A model of the zoo in static INT8.
-fn calibrated_graph(
-    zoo: &Zoo,
-    model: &str,
-    out: Option<&Path>,
-    form: &Form,
-) -> anyhow::Result<ModelFiles> {
+fn calibrated_graph(zoo: &Zoo, model: &str, out: Option<&Path>, form: &Form) -> anyhow::Result<ModelFiles> {
     let known = Zoo::spec(model).is_ok() || chimera_zoo::real_model(model).is_some();
     if form.to != Some(To::Onnx) || out.is_some() || !known {
         return Err(anyhow!(
@@ -167,7 +162,9 @@ fn calibrated_graph(
     }
     let own = match &form.calibrate {
         Some(path) => Some(
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())).exit(FILES)?,
+            std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))
+                .exit(FILES)?,
         ),
         None => None,
     };

@@ -30,7 +30,14 @@ pub fn files(files: &ModelFiles, entry: &ModelEntry, backend: &str) -> Result<Au
         Some("onnx") => {
             let model = Model::read(path).map_err(|error| refused(error.to_string()))?;
             let note = "the graph in the file; what an engine makes of it is not told by the file";
-            return Ok(graph(&model, &file_name(path), entry, backend, note, Some(files.manifest.bytes_per_decode_token)));
+            return Ok(graph(
+                &model,
+                &file_name(path),
+                entry,
+                backend,
+                note,
+                Some(files.manifest.bytes_per_decode_token),
+            ));
         }
         _ => return Err(refused("none of GGUF, safetensors and ONNX".to_owned())),
     };

@@ -100,7 +100,6 @@ fn wanted() -> PathBuf {
     root().join("target/fetched/llama-cpp-wanted")
 }
 
-
 fn environment_of(libclang: &Path, cmake: Option<&Path>) -> Result<Vec<(&'static str, OsString)>> {
     let mut all = libclang::environment(libclang)?;
     if let Some(cmake) = cmake {
