@@ -1,5 +1,4 @@
 //! Our tables and tokenizers beside llama.cpp's own.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::path::PathBuf;
 
