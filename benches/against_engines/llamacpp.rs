@@ -41,8 +41,8 @@ fn program() -> Option<OsString> {
 
 fn load(setting_file: &std::path::Path) -> Result<Arc<dyn Session>, String> {
     let backend = LlamaCppBackend::builder(SystemClock::new()).build();
-    let load = backend.load(&ModelRef::at("bench", setting_file), &LoadOptions::default());
-    futures_executor::block_on(load).map_err(|error| error.to_string())
+    let (model, options) = (ModelRef::at("bench", setting_file), LoadOptions::default());
+    futures_executor::block_on(backend.load(&model, &options)).map_err(|error| error.to_string())
 }
 
 /// A model of the zoo in Q8_0, a fetched one as it was published, or the path of a GGUF file.

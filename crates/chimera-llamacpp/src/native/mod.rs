@@ -3,6 +3,8 @@
 mod log;
 mod memory;
 mod model;
+#[cfg(test)]
+mod tests;
 
 use std::{ffi::CStr, sync::OnceLock};
 

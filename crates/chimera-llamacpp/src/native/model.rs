@@ -14,6 +14,7 @@ use llama_cpp_2::{
     model::{LlamaModel, params::LlamaModelParams},
     token::LlamaToken,
 };
+use llama_cpp_sys_2 as sys;
 
 use super::{LoadError, library, log, memory};
 use crate::{
@@ -105,6 +106,12 @@ impl Model {
         Ok(this)
     }
 
+    /// llama.cpp's own tokenizer, which ours is held against.
+    #[cfg(test)]
+    pub(super) fn vocab(&self) -> llama_cpp_2::vocab::LlamaVocab<'_> {
+        self.model.vocab()
+    }
+
     /// Positions that a lane gets where `capacity` are needed.
     fn room_for(&self, capacity: usize) -> usize {
         let wanted = capacity.max(ROOM.min(self.header.context));
@@ -124,7 +131,12 @@ impl Model {
         }
         let count = u32::try_from(positions).map_err(|_| EngineError::OutOfMemory(too_much()))?;
         let (lanes_32, threads) = (lanes as u32, i32::try_from(threads()).unwrap_or(i32::MAX));
-        let kind = if self.header.full_precision { KvCacheType::F32 } else { KvCacheType::F16 };
+        // Flash Attention rounds to F16 on its way; where all is F32, attention is too.
+        let (kind, attention) = if self.header.full_precision {
+            (KvCacheType::F32, sys::LLAMA_FLASH_ATTN_TYPE_DISABLED)
+        } else {
+            (KvCacheType::F16, sys::LLAMA_FLASH_ATTN_TYPE_AUTO)
+        };
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(count))
             .with_n_batch(BATCH as u32)
@@ -134,6 +146,7 @@ impl Model {
             .with_n_threads_batch(threads)
             .with_type_k(kind)
             .with_type_v(kind)
+            .with_flash_attention_policy(attention)
             .with_offload_kqv(self.on_gpu)
             .with_op_offload(self.on_gpu)
             .with_no_perf(true)
