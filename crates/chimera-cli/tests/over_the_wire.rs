@@ -233,8 +233,7 @@ fn a_server_before_a_server_passes_its_counts_on() {
     let backend = format!("ollama@{}", behind.url());
     let (mut child, address) =
         serving(&["--port", "0", "--backend", &backend, "--model", "gpt2-5m", "--offline"]);
-    let body =
-        r#"{"model":"gpt2-5m","prompt":"The quick brown fox","raw":true,"stream":false,"options":{"num_predict":4}}"#;
+    let body = r#"{"model":"gpt2-5m","prompt":"The quick brown fox","raw":true,"stream":false,"options":{"num_predict":4}}"#;
     let answer = post(address, "/api/generate", body);
     let json: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).expect(&answer);
     assert!(json["prompt_eval_count"].as_u64().is_some_and(|n| n > 0), "{json}");
