@@ -5,8 +5,12 @@ use chimera_core::{ClockSource, Finished, Phase, Stamp};
 
 use crate::{Flag, Lane};
 
-/// What a client's clock and a server's may differ by before the server is not believed.
+/// What two readings of one server may differ by before it is not believed.
 const TOLERANCE_NS: u64 = 1_000_000;
+
+/// How much longer than we waited a server may say that it worked. Our stamp of sending is made after the write, and where
+/// the scheduler takes the core away in between, the server has begun before it.
+const LATE_STAMP_NS: u64 = 20_000_000;
 
 /// A prompt that is read this many times faster than at first was not read. Warming up makes a server faster by less, and
 /// a cached prompt of any length by more.
@@ -105,9 +109,12 @@ impl Lane {
     #[must_use]
     pub fn has_implausible_server_timing(&self, stamps: &[u64]) -> bool {
         let of = |phase: Phase| self.server_time(phase);
-        let seen = self.sent.zip(self.done).and_then(|(sent, done)| done.checked_sub(sent));
-        let exceeds = |said: u64, limit: u64| said > limit.saturating_add(limit / 100 + TOLERANCE_NS);
-        let longer = |said: u64| seen.is_some_and(|seen| exceeds(said, seen));
+        // Under load a request cannot have left before it was due, and may have left before we stamped it.
+        let start = self.sent.map(|sent| self.intended.map_or(sent, |intended| intended.min(sent)));
+        let seen = start.zip(self.done).and_then(|(start, done)| done.checked_sub(start));
+        let beyond = |said: u64, limit: u64, slack| said > limit.saturating_add(limit / 100 + slack);
+        let exceeds = |said: u64, limit: u64| beyond(said, limit, TOLERANCE_NS);
+        let longer = |said: u64| seen.is_some_and(|seen| beyond(said, seen, LATE_STAMP_NS));
         let (prefill, decode, total) = (of(Phase::Prefill), of(Phase::Decode), of(Phase::Total));
         let both = prefill.unwrap_or(0).saturating_add(decode.unwrap_or(0));
         longer(both)
@@ -194,6 +201,11 @@ mod tests {
         assert!(implausible(lane(vec![server(Phase::Total, 2_000 * MS)])));
         assert!(implausible(lane(vec![server(Phase::Decode, 0)])), "eight tokens in no time");
         assert!(!implausible(lane(vec![server(Phase::Load, 9_000 * MS)])), "load is not judged");
+        // 327 ms by our stamps and 333 by an honest server: we were late to stamp what we sent.
+        let late = Lane { done: Some(327 * MS), ..lane(vec![server(Phase::Total, 333 * MS)]) };
+        assert!(!implausible(late.clone()));
+        let due = Lane { intended: Some(0), sent: Some(40 * MS), done: Some(367 * MS), ..late };
+        assert!(!implausible(Lane { timings: vec![server(Phase::Total, 367 * MS)], ..due }));
         let engine = PhaseTiming { source: ClockSource::Engine, ..server(Phase::Total, 2_000 * MS) };
         assert!(!implausible(lane(vec![engine])), "only servers report what we did not see");
     }
