@@ -4,8 +4,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is the job of this crate")]
 
 pub mod artifacts;
+mod audit;
 pub mod bench;
 pub mod compare;
+mod convert;
 pub mod exit;
 pub mod models;
 pub mod places;

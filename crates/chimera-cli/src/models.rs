@@ -1,10 +1,12 @@
-//! `chimera models`: list, make, fetch and convert models.
+//! `chimera models`: list, make, fetch, convert and audit models.
 
 use std::path::PathBuf;
 
 use chimera_zoo::{FetchOptions, ModelFiles, Variant};
 
 use crate::{
+    audit,
+    convert::{self, Form},
     exit::{FILES, USAGE, WithExit},
     prepare,
     registry::Lab,
@@ -19,7 +21,8 @@ pub enum ModelsCommand {
     Make {
         /// Its name.
         name: String,
-        /// Its form: safetensors-f32, safetensors-f16, gguf-f32, gguf-f16, gguf-q8_0 or gguf-q4_0.
+        /// Its form: safetensors-f32, safetensors-f16, gguf-f32, gguf-f16, gguf-q8_0, gguf-q4_0,
+        /// onnx-f32, onnx-f16 or onnx-int8-dynamic.
         #[arg(long, default_value = "safetensors-f32")]
         variant: Variant,
     },
@@ -34,16 +37,26 @@ pub enum ModelsCommand {
         #[arg(long)]
         accept_licence: bool,
     },
-    /// Write a GGUF file's model in another form.
+    /// Write a model in another form, so that every engine gets the same weights.
     Convert {
-        /// The file.
-        source: PathBuf,
-        /// Name of the model here.
+        /// A name of `models list`, a GGUF file, or an ONNX file that is to be quantised.
+        model: String,
+        /// Name of a file's model here; that of the file if it is not given.
         #[arg(long)]
-        name: String,
-        /// The form.
+        name: Option<String>,
+        /// Where a quantised ONNX file of your own goes; other forms go where all models are.
         #[arg(long)]
-        variant: Variant,
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Say what a file of weights really holds: precisions of operators and tensors, bytes read per token.
+    Audit {
+        /// An ONNX, GGUF or safetensors file.
+        file: PathBuf,
+        /// Machine-readable.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -89,9 +102,12 @@ pub fn main(command: &ModelsCommand) -> anyhow::Result<u8> {
             };
             show(&files);
         }
-        ModelsCommand::Convert { source, name, variant } => {
-            show(&lab.zoo().convert(name, source, *variant).exit(FILES)?);
+        ModelsCommand::Convert { model, name, out, form } => {
+            if let Some(files) = convert::convert(lab.zoo(), model, name.as_deref(), out.as_deref(), form)? {
+                show(&files);
+            }
         }
+        ModelsCommand::Audit { file, json } => audit::main(file, *json)?,
     }
     Ok(0)
 }

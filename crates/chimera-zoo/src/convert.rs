@@ -162,6 +162,10 @@ impl Zoo {
         sha256: String,
         variant: Variant,
     ) -> Result<ModelFiles, ZooError> {
+        if variant == Variant::Int8DynamicOnnx {
+            let from = self.convert_hashed(name, source, sha256, Variant::F32Onnx)?;
+            return self.derive_dynamic(&from);
+        }
         let content = sha256_of(format!("{} convert {name} {sha256}", writers(variant)).as_bytes());
         let dir = self.root().join(format!("{name}-{}", &content[..16])).join(variant.name());
         if dir.is_dir() {

@@ -18,7 +18,9 @@
 //! # }
 //! ```
 
+mod audit;
 mod convert;
+mod derive;
 mod error;
 mod fetch;
 mod gguf;
@@ -36,6 +38,7 @@ mod variant;
 mod weights;
 mod write;
 
+pub use audit::{FileAudit, TypeCount, audit_gguf, audit_safetensors};
 pub use convert::GgufModel;
 pub use error::ZooError;
 pub use fetch::{FetchEvent, FetchOptions};

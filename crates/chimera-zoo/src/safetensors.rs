@@ -43,7 +43,7 @@ pub(crate) fn write(
     let (dtype, width) = match encoding {
         Encoding::F32 => ("F32", 4_u64),
         Encoding::F16 => ("F16", 2),
-        Encoding::Q8_0 | Encoding::Q4_0 => {
+        Encoding::Q8_0 | Encoding::Q4_0 | Encoding::Int8Dynamic => {
             return Err(ZooError::Unsupported {
                 path: path.to_path_buf(),
                 what: format!("{} in safetensors", encoding.label()),

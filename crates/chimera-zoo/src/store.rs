@@ -168,6 +168,9 @@ impl Zoo {
     pub fn ensure_spec(&self, spec: &ModelSpec, variant: Variant) -> Result<ModelFiles, ZooError> {
         spec.validate()?;
         refuse_what_cannot_exist(spec, variant)?;
+        if variant == Variant::Int8DynamicOnnx {
+            return self.derive_dynamic(&self.ensure_spec(spec, Variant::F32Onnx)?);
+        }
         self.ensure_dir(&self.dir_of(spec, variant), |dir| write_model(dir, &Job::generated(spec, variant)?))
     }
 

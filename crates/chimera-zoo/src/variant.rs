@@ -32,10 +32,12 @@ pub enum Encoding {
     Q8_0,
     /// ggml's blocks of 32: one F16 scale and 32 nibbles, 4.5 bits a weight.
     Q4_0,
+    /// Signed bytes, one F32 scale an output channel; activations are quantised anew in every run.
+    Int8Dynamic,
 }
 
 impl Encoding {
-    /// The name as it is written in reports: `F32`, `F16`, `Q8_0`, `Q4_0`.
+    /// The name as it is written in reports: `F32`, `F16`, `Q8_0`, `Q4_0`, `INT8 dynamic`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -43,6 +45,7 @@ impl Encoding {
             Self::F16 => "F16",
             Self::Q8_0 => "Q8_0",
             Self::Q4_0 => "Q4_0",
+            Self::Int8Dynamic => "INT8 dynamic",
         }
     }
 }
@@ -68,11 +71,13 @@ pub enum Variant {
     F32Onnx,
     /// ONNX, weights, activations and cache F16; logits F32.
     F16Onnx,
+    /// ONNX, products with weights in integers, made of `onnx-f32`; everything else F32.
+    Int8DynamicOnnx,
 }
 
 impl Variant {
     /// All of them, in the order of this enum.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::F32Safetensors,
         Self::F16Safetensors,
         Self::F32Gguf,
@@ -81,6 +86,7 @@ impl Variant {
         Self::Q4Gguf,
         Self::F32Onnx,
         Self::F16Onnx,
+        Self::Int8DynamicOnnx,
     ];
 
     /// The kind of file.
@@ -89,7 +95,7 @@ impl Variant {
         match self {
             Self::F32Safetensors | Self::F16Safetensors => Container::Safetensors,
             Self::F32Gguf | Self::F16Gguf | Self::Q8Gguf | Self::Q4Gguf => Container::Gguf,
-            Self::F32Onnx | Self::F16Onnx => Container::Onnx,
+            Self::F32Onnx | Self::F16Onnx | Self::Int8DynamicOnnx => Container::Onnx,
         }
     }
 
@@ -101,7 +107,14 @@ impl Variant {
             Self::F16Safetensors | Self::F16Gguf | Self::F16Onnx => Encoding::F16,
             Self::Q8Gguf => Encoding::Q8_0,
             Self::Q4Gguf => Encoding::Q4_0,
+            Self::Int8DynamicOnnx => Encoding::Int8Dynamic,
         }
+    }
+
+    /// The variant of a container and an encoding, if they go together.
+    #[must_use]
+    pub fn of(container: Container, encoding: Encoding) -> Option<Self> {
+        Self::ALL.into_iter().find(|v| (v.container(), v.encoding()) == (container, encoding))
     }
 
     /// The name used on command lines, in folders and in records, such as `safetensors-f32`.
@@ -116,6 +129,7 @@ impl Variant {
             Self::Q4Gguf => "gguf-q4_0",
             Self::F32Onnx => "onnx-f32",
             Self::F16Onnx => "onnx-f16",
+            Self::Int8DynamicOnnx => "onnx-int8-dynamic",
         }
     }
 }

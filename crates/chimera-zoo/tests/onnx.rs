@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use chimera_onnx::quantise::{Activations, Range, StaticOptions, calibration_points, static_int8};
 use chimera_zoo::{Architecture, Gpt2Spec, ModelSpec, Variant, Zoo};
 
 #[test]
@@ -41,6 +42,13 @@ fn what_cannot_be_a_graph_is_refused_with_its_reason() {
     let error = zoo.ensure_spec(&large, Variant::F32Onnx).unwrap_err();
     assert!(error.is_skip() && error.to_string().contains("2 GiB"), "{error}");
     assert_eq!(Zoo::reason_to_skip(&large, Variant::F16Onnx), None);
+    assert!(Zoo::reason_to_skip(&large, Variant::Int8DynamicOnnx).unwrap().contains("2 GiB"));
+    let files = zoo.ensure("tiny-gpt2", Variant::F32Safetensors).unwrap();
+    let error = zoo.derive(&files, "x", "x", |model| Ok(model.clone())).unwrap_err();
+    assert_eq!(error.code(), "zoo.unsupported");
+    let files = zoo.ensure("tiny-gpt2", Variant::F32Onnx).unwrap();
+    let error = zoo.derive(&files, "../x", "x", |model| Ok(model.clone())).unwrap_err();
+    assert_eq!(error.code(), "zoo.invalid_spec");
 }
 
 #[test]
@@ -54,8 +62,23 @@ fn reference_packages_check_and_run_the_graphs() {
     let dir = tempfile::tempdir().unwrap();
     let zoo = Zoo::open(dir.path()).unwrap();
     for name in ["tiny-gpt2", "gpt2-5m", "llama-0.1m", "llama-1m", "llama-10m"] {
-        for variant in [Variant::F32Safetensors, Variant::F32Onnx, Variant::F16Onnx] {
+        for variant in [Variant::F32Safetensors, Variant::F16Onnx, Variant::Int8DynamicOnnx] {
             zoo.ensure(name, variant).unwrap();
+        }
+        // Static forms with ranges wide enough for whatever these models compute; ranges that were measured are an engine's
+        // business.
+        let from = zoo.ensure(name, Variant::F32Onnx).unwrap();
+        for (form, activations) in [("static-i8", Activations::I8), ("static-u8", Activations::U8)] {
+            let made = zoo.derive(&from, &format!("onnx-int8-{form}"), "INT8 static (given)", |model| {
+                let ranges = calibration_points(model)
+                    .into_iter()
+                    .map(|point| (point.value, Range { min: -8.0, max: 8.0 }))
+                    .collect();
+                let mut options = StaticOptions::default();
+                options.activations = activations;
+                static_int8(model, &ranges, &options)
+            });
+            assert_eq!(made.unwrap().manifest.arm, "INT8 static (given)");
         }
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/graphs.py");

@@ -8,6 +8,8 @@ mod fixed;
 mod products;
 mod weights;
 
+pub(crate) use products::{int, is};
+
 pub use calibrate::{Calibrator, Histogram, Range};
 pub use dynamic::{DynamicOptions, dynamic_int8};
 pub use fixed::{

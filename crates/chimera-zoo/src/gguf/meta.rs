@@ -16,7 +16,8 @@ pub(crate) fn metadata(spec: &ModelSpec, encoding: Encoding, licence: &str) -> V
     let shape = spec.shape();
     // llama.cpp's `enum llama_ftype`.
     let file_type = match encoding {
-        Encoding::F32 => 0,
+        // INT8 dynamic is no form of GGUF; the writer refuses it.
+        Encoding::F32 | Encoding::Int8Dynamic => 0,
         Encoding::F16 => 1,
         Encoding::Q4_0 => 2,
         Encoding::Q8_0 => 7,

@@ -34,6 +34,9 @@ struct Plan {
 /// Decides how each tensor is stored. [`ZooError::Skipped`]'s reason is the error's text where a quantised encoding
 /// finds no row to quantise.
 fn plan(spec: &ModelSpec, encoding: Encoding) -> Result<(Vec<Plan>, Kept), String> {
+    if encoding == Encoding::Int8Dynamic {
+        return Err(format!("{} is a form of graphs, and GGUF holds none", encoding.label()));
+    }
     let mut kept = Kept::default();
     let mut quantised = 0_usize;
     let mut plans = Vec::new();
@@ -57,6 +60,7 @@ fn plan(spec: &ModelSpec, encoding: Encoding) -> Result<(Vec<Plan>, Kept), Strin
                 quantised += 1;
                 if encoding == Encoding::Q8_0 { GgmlType::Q8_0 } else { GgmlType::Q4_0 }
             }
+            Encoding::Int8Dynamic => GgmlType::F32,
         };
         plans.push(Plan { def, layout, shape, kind });
     }

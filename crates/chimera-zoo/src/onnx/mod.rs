@@ -71,12 +71,14 @@ fn kind_of(encoding: Encoding) -> Option<DataType> {
     match encoding {
         Encoding::F32 => Some(DataType::F32),
         Encoding::F16 => Some(DataType::F16),
-        Encoding::Q8_0 | Encoding::Q4_0 => None,
+        Encoding::Q8_0 | Encoding::Q4_0 | Encoding::Int8Dynamic => None,
     }
 }
 
 /// Why a model cannot be written so, if it cannot.
 pub(crate) fn reason_to_skip(spec: &ModelSpec, encoding: Encoding) -> Option<String> {
+    // What is made of the F32 graph can exist where that can.
+    let encoding = if encoding == Encoding::Int8Dynamic { Encoding::F32 } else { encoding };
     let Some(kind) = kind_of(encoding) else {
         return Some(format!("{} is ggml's and no type of ONNX", encoding.label()));
     };

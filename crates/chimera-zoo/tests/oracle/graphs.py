@@ -1,5 +1,6 @@
 """Checks the graphs of a zoo with the reference packages: `onnx` checks them in full, `onnxruntime` runs them, and numpy
-computes the same models from the safetensors files. Makes nothing. Usage: graphs.py ZOO. Exit 3: a package is missing."""
+computes the same models from the safetensors files. INT8 graphs must compute in integers in the graph that ONNX Runtime
+really runs. Writes that graph beside the zoo's files; makes nothing else. Usage: graphs.py ZOO. Exit 3: a package is missing."""
 
 import json
 import pathlib
@@ -82,10 +83,12 @@ def llama(w, c, ids):
 class Graph:
     """One graph in ONNX Runtime."""
 
-    def __init__(self, path):
+    def __init__(self, path, optimised=None):
         onnx.checker.check_model(str(path), full_check=True)
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
+        if optimised is not None:
+            options.optimized_model_filepath = str(optimised)
         self.session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.inputs = {i.name: i for i in self.session.get_inputs()}
         outputs = [o.name for o in self.session.get_outputs()]
@@ -149,6 +152,30 @@ def check(graph, reference, ids, bound):
     return worst
 
 
+def integers(directory, reference, ids, config):
+    """Every product with weights must be one of integers after optimisation; gives the mean divergence of the logits."""
+    optimised = directory / "optimised.onnx"
+    graph = Graph(directory / "model.onnx", optimised)
+    nodes = [n.op_type for n in onnx.load(str(optimised)).graph.node]
+    blocks = config.get("n_layer") or config["num_hidden_layers"]
+    kernels = ("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QLinearMatMul", "MatMulInteger")
+    assert sum(n in kernels for n in nodes) == 4 * blocks + 1, (directory, nodes)
+    # Attention has two products of activations a block, one of them fused with its transposition.
+    assert nodes.count("MatMul") + nodes.count("FusedMatMul") == 2 * blocks, (directory, nodes)
+
+    def log_softmax(x):
+        return np.log(softmax(x.astype(np.float64)))
+
+    exact, found = log_softmax(reference(ids)), log_softmax(graph([ids])[0][0])
+    divergence = (np.exp(exact) * (exact - found)).sum(-1).mean()
+    assert 1e-9 < divergence < 0.1, (directory, divergence)
+    # Lanes and steps share scales, so that they are close and not equal.
+    logits, past = graph([ids[:4]])
+    step, _ = graph([ids[4:5]], np.ones((1, 5)), past)
+    assert np.abs(step[0, 0] - reference(ids)[4]).max() < 3, directory
+    return f"{divergence:.1e}"
+
+
 def main(zoo):
     checked = 0
     for directory in sorted(zoo.glob("*/onnx-f32")):
@@ -177,7 +204,11 @@ def main(zoo):
             pass
         (half,) = zoo.glob(f"{name}-*/onnx-f16")
         f16 = check(Graph(half / "model.onnx"), reference, ids, 0.1)
-        print(f"{name}: largest difference F32 {f32:.1e}, F16 {f16:.1e}")
+        int8 = {}
+        for small in sorted(zoo.glob(f"{name}-*/onnx-int8-*")):
+            form = small.name.removeprefix("onnx-int8-")
+            int8[form] = integers(small, reference, ids, config)
+        print(f"{name}: largest difference F32 {f32:.1e}, F16 {f16:.1e}, INT8 {int8}")
         checked += 1
     print(f"checked {checked} graphs")
     assert checked > 0
