@@ -1,7 +1,12 @@
 //! What an arm is told and what it answers, and the process of one block.
 
-use std::{path::PathBuf, process::Command, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
+use chimera_zoo::Zoo;
 use serde_json::{Value, json};
 
 /// What every arm of an engine runs.
@@ -109,4 +114,11 @@ pub(crate) fn in_a_process(engine: &str, key: &str, setting: &Setting) -> Figure
         .expect("it starts");
     assert!(output.status.success(), "{key}: {}", String::from_utf8_lossy(&output.stderr));
     Figures::from_json(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// The folder of models that the laboratory uses, found without its command line.
+pub(crate) fn zoo() -> Result<Zoo, String> {
+    let folder = std::env::var_os("CHIMERA_ZOO")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/zoo"), PathBuf::from);
+    Zoo::open(folder).map_err(|error| error.to_string())
 }

@@ -11,7 +11,7 @@ use chimera_core::{
     Batch, EventKind, InferenceBackend, LoadOptions, ModelRef, Request, Session, SystemClock,
 };
 use chimera_llamacpp::LlamaCppBackend;
-use chimera_zoo::{Variant, Zoo};
+use chimera_zoo::Variant;
 use futures_util::StreamExt;
 use llama_cpp_2::{
     context::params::LlamaContextParams,
@@ -23,7 +23,7 @@ use llama_cpp_2::{
 
 use crate::{
     Arm, Engine,
-    arm::{Figures, Setting, greedy, timed},
+    arm::{Figures, Setting, greedy, timed, zoo},
 };
 
 pub(crate) const ENGINE: Engine = Engine { name: "llamacpp", prepare, arms, run };
@@ -50,7 +50,7 @@ fn prepare(model: &str) -> Result<Setting, String> {
     let file = if model.ends_with(".gguf") {
         model.into()
     } else {
-        let zoo = Zoo::open(chimera_cli::places::zoo()).map_err(|error| error.to_string())?;
+        let zoo = zoo()?;
         let fetched = match chimera_zoo::real_model(model) {
             Some(_) => zoo.fetched(model).map_err(|error| error.to_string())?,
             None => Some(zoo.ensure(model, Variant::Q8Gguf).map_err(|error| error.to_string())?),

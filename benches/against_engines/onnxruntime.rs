@@ -13,7 +13,7 @@ use chimera_core::{
     Batch, EventKind, InferenceBackend, LoadOptions, ModelRef, Request, Session, SystemClock,
 };
 use chimera_onnxruntime::OnnxRuntimeBackend;
-use chimera_zoo::{Variant, Zoo};
+use chimera_zoo::Variant;
 use futures_util::StreamExt;
 use ort::{
     memory::Allocator,
@@ -23,7 +23,7 @@ use ort::{
 
 use crate::{
     Arm, Engine,
-    arm::{Figures, Setting, greedy, timed},
+    arm::{Figures, Setting, greedy, timed, zoo},
 };
 
 pub(crate) const ENGINE: Engine = Engine { name: "onnxruntime", prepare, arms, run };
@@ -42,9 +42,7 @@ fn library() -> Option<PathBuf> {
 
 fn prepare(model: &str) -> Result<Setting, String> {
     library().ok_or(format!("{LIBRARY} names no library; `cargo xtask bench-engines` fetches it"))?;
-    let folder = std::env::var_os("CHIMERA_ZOO")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/zoo"), PathBuf::from);
-    let zoo = Zoo::open(folder).map_err(|error| error.to_string())?;
+    let zoo = zoo()?;
     let files = zoo.ensure(model, Variant::F32Onnx).map_err(|error| error.to_string())?;
     let threads = chimera_onnxruntime::threads();
     let clock = SystemClock::new();
