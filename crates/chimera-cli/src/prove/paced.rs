@@ -159,7 +159,7 @@ impl Paced {
     /// Asks for `times` short answers on each of as many streams.
     fn short(&mut self, clock: &Arc<dyn Clock>, times: u32) -> anyhow::Result<()> {
         let streams = self.streams;
-        let ttft = TTFT.mul_f64(f64::from(streams.clamp(MANY / 10, MANY)) / f64::from(MANY));
+        let ttft = TTFT.mul_f64(f64::from(streams.clamp(MANY / 20, MANY)) / f64::from(MANY));
         let gap = Duration::from_secs_f64(1.0 / self.rate).min(ttft / 2);
         let name = |i: u32| format!("short{i}");
         let tokens = Tokens { count: Count::FromRequest, ..Tokens::paced(SHORT, ttft, gap) };
