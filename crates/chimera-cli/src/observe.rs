@@ -203,8 +203,6 @@ fn safetensors(path: &Path) -> Result<Types, String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
     use chimera_zoo::{Variant, Zoo};
 
     use super::*;

@@ -333,6 +333,7 @@ mod tests {
             scenario: "s".into(),
             budget: 1,
             batch: 1,
+            concurrency: 1,
             threads: 0,
         };
         let trial = Trial {
