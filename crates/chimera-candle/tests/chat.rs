@@ -1,5 +1,6 @@
 //! Chats: the template of a GGUF file and of a folder, and models that bring none. What templates make of messages is
 //! tested in `chimera-engine`.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod common;
 

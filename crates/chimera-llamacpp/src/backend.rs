@@ -103,7 +103,7 @@ impl LlamaCppBackend {
         #[cfg(feature = "llamacpp")]
         if self.gpu_layers > 0 && !crate::native::has_gpu() {
             let features = compiled_devices();
-            return match features.as_str() {
+            match features.as_str() {
                 "none" => Availability::NotCompiled {
                     reason: "this llama.cpp was built without a GPU's feature".into(),
                     remedy: "build with --features llamacpp-cuda, llamacpp-metal or llamacpp-vulkan, or use the CPU".into(),
@@ -112,7 +112,7 @@ impl LlamaCppBackend {
                     reason: format!("llama.cpp was built for {features} and finds no such device"),
                     remedy: "install the driver, or use the CPU".into(),
                 },
-            };
+            }
         } else {
             Availability::Ready
         }

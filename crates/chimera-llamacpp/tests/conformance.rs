@@ -1,11 +1,17 @@
 //! The behaviour suite on a small Llama.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests, and say what they saw"
+)]
 
 #[cfg(feature = "llamacpp")]
 mod common;
 
 #[cfg(feature = "llamacpp")]
 mod suite {
-    #![expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
 
     use chimera_conformance::{Fixture, MultiByte, conformance_suite};
     use chimera_llamacpp::LlamaCppBackend;

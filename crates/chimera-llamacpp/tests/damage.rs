@@ -1,5 +1,12 @@
 //! Damaged files: an error with a code, and never the end of the process, which llama.cpp brings about where it finds
 //! what it takes for impossible. Every damaged file is loaded and computed with in a child process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests, and say what they saw"
+)]
 #![cfg(feature = "llamacpp")]
 
 mod common;

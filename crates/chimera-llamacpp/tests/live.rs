@@ -1,4 +1,11 @@
 //! The adapter with llama.cpp: what it says of itself and of models, and what it computes beside Candle on one file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests, and say what they saw"
+)]
 #![cfg(feature = "llamacpp")]
 
 mod common;
@@ -15,8 +22,10 @@ use chimera_zoo::Variant;
 use futures_executor::block_on;
 use futures_util::StreamExt;
 
-/// Largest difference of two logits on F32 weights. llama.cpp sums in another order, and its GELU is a table of F16.
+/// Largest difference of two logits on F32 weights: llama.cpp sums in another order.
 const BOUND: f32 = 2e-3;
+/// The same for GPT-2, whose GELU is a table of F16 in llama.cpp: 11 bits in each of twelve blocks.
+const GELU_BOUND: f32 = 1e-2;
 /// The same on real weights, whose logits are ten times as large.
 const REAL_BOUND: f32 = 2e-2;
 
@@ -82,9 +91,9 @@ fn compare(name: &str, path: &Path, tokens: &[u32], bound: f32) {
 
 #[test]
 fn logits_and_greedy_tokens_are_those_of_candle() {
-    for (model, vocabulary) in [("llama-0.1m", 512), ("llama-1m", 512), ("gpt2-5m", 512)] {
+    for (model, bound) in [("llama-0.1m", BOUND), ("llama-1m", BOUND), ("gpt2-5m", GELU_BOUND)] {
         let path = common::files(model, Variant::F32Gguf).weights;
-        compare(model, &path, &prompt(70, 3, vocabulary), BOUND);
+        compare(model, &path, &prompt(70, 3, 512), bound);
     }
 }
 

@@ -1,5 +1,7 @@
 //! A sound file, damaged at random and at every byte: what fuzzing does for hours, in a second.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+
 use chimera_onnx::{Attribute, DataType, Extent, GraphBuilder, Tensor};
 use proptest::prelude::*;
 

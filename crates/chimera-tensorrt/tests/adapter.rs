@@ -1,5 +1,12 @@
 //! The adapter's public side where there is no library, or a wrong one. A process keeps the first TensorRT that it loads,
 //! so nothing here may load the real one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests, and say what they saw"
+)]
 
 mod common;
 

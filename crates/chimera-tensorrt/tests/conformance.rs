@@ -1,6 +1,12 @@
 //! The behaviour suite on a small Llama. Without the library or a GPU nothing can be run: each test says so, in the words of
 //! the probe, and returns.
-#![expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests, and say what they saw"
+)]
 
 mod common;
 

@@ -1,7 +1,13 @@
 //! NVIDIA's own parser and builder on graphs of the zoo: engines for a named compute capability, which takes no device.
 //! Without the library each test says so and returns.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests, and say what they saw"
+)]
 #![cfg(feature = "tensorrt")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod common;
 

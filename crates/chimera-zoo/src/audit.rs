@@ -148,7 +148,7 @@ fn of(entries: &[Entry]) -> FileAudit {
         count.bytes = count.bytes.zip(entry.bytes).map(|(a, b)| a.saturating_add(b));
     }
     let mut weights: Vec<TypeCount> = by_kind.into_values().collect();
-    weights.sort_by(|a, b| b.elements.cmp(&a.elements));
+    weights.sort_by_key(|of| std::cmp::Reverse(of.elements));
     let (weight_bytes_per_token, note) = match bytes_per_token(entries) {
         Ok(bytes) => (Some(bytes), None),
         Err(note) => (None, Some(note)),

@@ -66,10 +66,10 @@ struct Proof {
 /// # Errors
 /// A server that cannot be started, or an answer that did not come.
 pub fn main(args: &ProveArgs) -> anyhow::Result<u8> {
-    if !args.streams.iter().all(|streams| (1..=MOST_STREAMS).contains(streams))
-        || !(args.rate > 0.0 && args.rate <= 10_000.0)
-        || !(args.seconds > 0.0 && args.seconds <= 3_600.0)
-    {
+    let streams = args.streams.iter().all(|streams| (1..=MOST_STREAMS).contains(streams));
+    let rate = args.rate > 0.0 && args.rate <= 10_000.0;
+    let seconds = args.seconds > 0.0 && args.seconds <= 3_600.0;
+    if !(streams && rate && seconds) {
         return Err(anyhow::anyhow!(
             "streams are 1 to {MOST_STREAMS}, the rate more than 0 and at most 10,000, seconds more than 0 and at most 3,600"
         ))

@@ -1,6 +1,11 @@
 //! Arbitrary bytes as an ONNX file: an error or a model, never a panic; and a model that was read is written and read
 //! again as the same. The fuzz target `onnx_read` drives the same code.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a broken promise is what this looks for, in tests and in the fuzz target"
+)]
+
 use chimera_onnx::{Model, ReadOptions};
 
 /// Reads `data`; gives what an error is called, or `read`.

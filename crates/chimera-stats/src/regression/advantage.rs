@@ -1,6 +1,6 @@
 //! By how much one arm is faster than another along x (the size of a model, say), and where that advantage ends: a power
 //! law through the ratios of speeds crosses 1. A speed is made of measurements in several scenarios, and how it is made
-//! changes the answer, so every way is here. [`super::crossover`] is about two lines of single values instead.
+//! changes the answer, so every way is here. [`mod@super::crossover`] is about two lines of single values instead.
 
 use serde::{Deserialize, Serialize};
 
