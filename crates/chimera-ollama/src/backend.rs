@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_secs(10);
 /// The context when nobody says one: a model's own may take more memory than there is.
 const CONTEXT: u32 = 4096;
 
+/// How long a server may take to become free after a generation was dropped, unless the caller says otherwise.
+const FREE: Duration = Duration::from_secs(60);
+
 /// Makes an [`OllamaBackend`].
 #[derive(Debug)]
 pub struct OllamaBuilder {
@@ -40,6 +43,7 @@ pub struct OllamaBuilder {
     keep: Option<Duration>,
     threads: Option<u32>,
     parallel: Option<u32>,
+    patience: Duration,
     deterministic: bool,
     phases: Vec<Phase>,
 }
@@ -116,6 +120,14 @@ impl OllamaBuilder {
         self
     }
 
+    /// How long a server may take to become free after a generation was dropped, before its model is unloaded to end whatever
+    /// it does; a minute by default. What a slow server still computes is lost, so this is for servers known to be fast.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Declares that the server runs this many generations of one model at once (`OLLAMA_NUM_PARALLEL`). It cannot be asked.
     #[must_use]
     pub fn parallel(mut self, generations: u32) -> Self {
@@ -157,7 +169,7 @@ impl OllamaBuilder {
             client = client.bearer(token)?;
         }
         let teller = Teller::new(id.clone(), secret);
-        let server = Server { client: client.build()?, clock: self.clock, teller };
+        let server = Server { client: client.build()?, clock: self.clock, teller, patience: self.patience };
         let mut capabilities = Capabilities::default();
         capabilities.chat = true;
         capabilities.max_batch = Some(1);
@@ -205,6 +217,7 @@ impl OllamaBackend {
             keep: Some(Duration::from_secs(30 * 60)),
             threads: None,
             parallel: None,
+            patience: FREE,
             deterministic: false,
             phases: vec![Phase::Load, Phase::Prefill, Phase::Decode, Phase::Total],
         }

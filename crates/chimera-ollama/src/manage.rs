@@ -31,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) client: Client,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) teller: Teller,
+    /// How long the server may take to become free after a generation was dropped.
+    pub(crate) patience: Duration,
 }
 
 impl Server {

@@ -20,8 +20,6 @@ use futures_util::{
 
 use crate::{api::same_name, ask::Held, decode::Expected, generation::Generation, manage::Server};
 
-/// How long a server may take to become free after a generation was cancelled.
-const FREE: Duration = Duration::from_secs(60);
 /// How long it may take to unload a model that does not become free.
 const MEND: Duration = Duration::from_secs(20);
 
@@ -129,7 +127,7 @@ impl Session for OllamaSession {
 
     /// After a generation was dropped a server works on until it notices, and nothing tells when. So one token is asked
     /// for and awaited: with one slot its answer means that the slot was free. Some servers' runners stand still for good after
-    /// a dropped connection (seen with 0.11.4); one that does not answer within a minute is unloaded, which ends it, and
+    /// a dropped connection (seen with 0.11.4); one that does not answer in time is unloaded, which ends it, and
     /// the next request loads the model again.
     async fn idle(&self) {
         if self.closed.load(Ordering::Acquire) {
@@ -141,7 +139,9 @@ impl Session for OllamaSession {
         }
         let Ok(asked) = self.held.nudge(&self.server.teller.id) else { return };
         let nudge = self.server.once(asked.path, asked.json, &self.held.model);
-        if self.within(FREE, nudge).await || self.within(MEND, self.server.unload(&self.held.model)).await {
+        if self.within(self.server.patience, nudge).await
+            || self.within(MEND, self.server.unload(&self.held.model)).await
+        {
             return;
         }
         // Still not known to be free: the next call asks again.

@@ -1,10 +1,11 @@
 //! The suite against a real server, where `CHIMERA_OLLAMA_URL` names one; without it every scenario is skipped with that
-//! reason. One server has one slot: run it with one test thread, or the scenarios wait for each other.
+//! reason. One server has one slot, and a dropped connection can leave its runner standing still (0.11.4), which would hold
+//! up whoever waits beside: so the scenarios take turns, whatever the number of test threads.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::{
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -33,7 +34,18 @@ fn url() -> Option<String> {
 }
 
 fn at(url: &str, clock: Arc<dyn Clock>) -> OllamaBackend {
-    OllamaBackend::builder(Endpoint::parse(url, 11434).unwrap(), clock).build().unwrap()
+    let builder = OllamaBackend::builder(Endpoint::parse(url, 11434).unwrap(), clock);
+    // The model has a million weights: what takes seconds takes for ever.
+    builder.patience(Duration::from_secs(5)).build().unwrap()
+}
+
+/// Waits until no other scenario uses the server. A scenario has a thread of its own, and its turn ends with that.
+fn take_turns() {
+    static TURN: Mutex<()> = Mutex::new(());
+    thread_local! {
+        static HELD: MutexGuard<'static, ()> = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    }
+    HELD.with(|_| ());
 }
 
 fn options() -> LoadOptions {
@@ -73,6 +85,7 @@ async fn proof(url: &str) -> (String, String) {
 }
 
 fn fixture() -> Fixture {
+    take_turns();
     static PROOF: OnceLock<(String, String)> = OnceLock::new();
     let url = url();
     let (prompt, text) = match &url {
