@@ -258,7 +258,7 @@ fn serving(args: &[&str]) -> (Ended, std::net::SocketAddr) {
         let before = said.len();
         assert!(errors.read_line(&mut said).unwrap() > 0, "{said}");
         // The last: its own name may hold another's address.
-        let urls = said[before..].split_whitespace().filter(|word| word.starts_with("http://"));
+        let mut urls = said[before..].split_whitespace().filter(|word| word.starts_with("http://"));
         if let Some(url) = urls.next_back() {
             break url.to_owned();
         }
