@@ -5,7 +5,7 @@
 //! templates, image input and downloading are not here. Threads are a setting of the process: see [`THREADS_VARIABLE`].
 
 mod backend;
-#[cfg(any(feature = "llamacpp", test))]
+#[cfg(feature = "llamacpp")]
 mod header;
 #[cfg(feature = "llamacpp")]
 mod native;
