@@ -148,7 +148,7 @@ fn of(entries: &[Entry]) -> FileAudit {
         count.bytes = count.bytes.zip(entry.bytes).map(|(a, b)| a.saturating_add(b));
     }
     let mut weights: Vec<TypeCount> = by_kind.into_values().collect();
-    weights.sort_by(|a, b| b.elements.cmp(&a.elements));
+    weights.sort_by_key(|count| std::cmp::Reverse(count.elements));
     let (weight_bytes_per_token, note) = match bytes_per_token(entries) {
         Ok(bytes) => (Some(bytes), None),
         Err(note) => (None, Some(note)),
@@ -169,12 +169,9 @@ fn bytes_per_token(entries: &[Entry]) -> Result<u64, String> {
     if !entries.iter().any(|entry| ends(entry, &embeddings)) {
         return Err("no token embedding is known by its name".to_owned());
     }
-    let tied = !entries.iter().any(|entry| {
-        ends(entry, &["output.weight", "lm_head.weight"])
-            && entry.shape.len() == 2
-            && !entry.name.contains("attn")
-            && !entry.name.starts_with("blk.")
-    });
+    // Attention and feed-forward parts have outputs too, within their blocks.
+    let head = |entry: &Entry| entry.name == "output.weight" || ends(entry, &["lm_head.weight"]);
+    let tied = !entries.iter().any(head);
     entries.iter().try_fold(0_u64, |sum, entry| {
         let bytes =
             entry.bytes.ok_or_else(|| format!("the size of {} ({}) is not known", entry.name, entry.kind))?;

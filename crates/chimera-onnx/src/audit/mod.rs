@@ -130,10 +130,9 @@ pub fn audit(model: &Model) -> Audit {
             });
         }
         for output in &node.output {
-            if let Some(kind) = types.get(output).filter(|kind| kind.is_small_integer()) {
-                if !is_constant(output, &constants, &sources) {
-                    quantised.insert(kind.label().to_owned());
-                }
+            let small = types.get(output).filter(|kind| kind.is_small_integer());
+            if let Some(kind) = small.filter(|_| !is_constant(output, &constants, &sources)) {
+                quantised.insert(kind.label().to_owned());
             }
         }
     }
@@ -269,7 +268,7 @@ fn weights(model: &Model) -> Vec<WeightCount> {
             bytes,
         })
         .collect();
-    out.sort_by(|a, b| b.bytes.cmp(&a.bytes));
+    out.sort_by_key(|count| std::cmp::Reverse(count.bytes));
     out
 }
 
