@@ -47,6 +47,7 @@ pub enum ModelsCommand {
         /// Where a quantised ONNX file of your own goes; other forms go where all models are.
         #[arg(long)]
         out: Option<PathBuf>,
+        /// The form.
         #[command(flatten)]
         form: Form,
     },

@@ -1,5 +1,4 @@
 //! Graphs seen from outside: what is in the folder, what the reference packages say of it, and what is refused.
-#![expect(clippy::unwrap_used, reason = "helpers of tests, outside what the lint takes for tests")]
 
 use std::path::Path;
 use std::process::Command;
