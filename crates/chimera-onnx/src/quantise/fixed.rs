@@ -114,7 +114,8 @@ pub fn static_int8(model: &Model, ranges: &Ranges, options: &StaticOptions) -> R
         let mut nodes = Vec::new();
         let [scale, zero, bytes] = ["scale", "zero", "quantised"].map(|part| format!("{a}_{part}"));
         // One for each product: where two share one, ONNX Runtime leaves some products in floats.
-        let back = format!("{a}_restored_for_{w}");
+        let Some(y) = model.nodes()[product.node].output.first() else { continue };
+        let back = format!("{a}_restored_for_{y}");
         if quantised.insert(a) {
             let range = ranges.get(a).ok_or_else(|| OnnxError::NotPossible {
                 what: "static quantisation".to_owned(),
@@ -155,7 +156,7 @@ pub fn static_int8(model: &Model, ranges: &Ranges, options: &StaticOptions) -> R
             changed.input[1] = wide;
         } else {
             // The product used the constant turned.
-            let turned = format!("{w}_turned");
+            let turned = format!("{w}_turned_for_{y}");
             nodes.push(node("Transpose", &[&wide], &[&turned], &[("perm", Attribute::Ints(vec![1, 0]))]));
             changed.input[1] = turned;
         }
