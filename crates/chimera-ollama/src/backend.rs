@@ -14,7 +14,7 @@ use crate::{
     ask::Held,
     gguf::{Gguf, is_gguf},
     manage::Server,
-    refusal::Teller,
+    refusal::teller,
     session::OllamaSession,
 };
 
@@ -168,7 +168,7 @@ impl OllamaBuilder {
         if let Some(token) = secret {
             client = client.bearer(token)?;
         }
-        let teller = Teller::new(id.clone(), secret);
+        let teller = teller(id.clone(), secret);
         let server = Server { client: client.build()?, clock: self.clock, teller, patience: self.patience };
         let mut capabilities = Capabilities::default();
         capabilities.chat = true;
@@ -338,7 +338,7 @@ impl OllamaBackend {
 
     async fn gguf(&self, name: &str, path: &Path) -> Result<Gguf> {
         let invalid = |reason: String| BackendError::ModelInvalid {
-            backend: self.server.teller.id.clone(),
+            backend: self.server.teller.id().clone(),
             model: name.to_owned(),
             reason,
         };
@@ -427,7 +427,7 @@ fn unusable(error: BackendError, model: &str) -> BackendError {
 #[async_trait]
 impl InferenceBackend for OllamaBackend {
     fn id(&self) -> &BackendId {
-        &self.server.teller.id
+        self.server.teller.id()
     }
 
     async fn probe(&self) -> Result<Probe> {
@@ -478,7 +478,7 @@ impl InferenceBackend for OllamaBackend {
             keep: self.keep,
             templated: self.templated,
         };
-        let asked = held.loading(&self.server.teller.id)?;
+        let asked = held.loading(self.server.teller.id())?;
         self.server
             .once(asked.path, asked.json, &name)
             .await

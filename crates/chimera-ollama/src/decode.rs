@@ -7,11 +7,11 @@ use bytes::Bytes;
 use chimera_core::{
     BackendError, BackendId, ClockSource, Event, EventKind, FinishReason, Finished, Phase, PhaseTiming, Stamp,
 };
-use chimera_wire::Lines;
+use chimera_wire::{Lines, Teller};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use crate::refusal::{Teller, error_text};
+use crate::refusal::{Refusals, error_text};
 
 /// The longest line that is read, in bytes.
 const LINE: usize = 1 << 20;
@@ -243,7 +243,7 @@ impl Decoder {
                      answer that repeats itself; ask for fewer tokens or sample otherwise",
                     self.repeats + 1
                 );
-                return Err(BackendError::failed(&self.teller.id, reason));
+                return Err(BackendError::failed(self.teller.id(), reason));
             }
             return Err(self.teller.protocol("the answer was cut off: it ended without `done`"));
         };
@@ -313,7 +313,7 @@ pub fn read_whole(
     window: u32,
 ) -> Result<Vec<Event>, BackendError> {
     let expected = Expected { budget, window, phases: PHASES.to_vec() };
-    let mut decoder = Decoder::new(Teller::new(BackendId::new("ollama"), None), expected);
+    let mut decoder = Decoder::new(crate::refusal::teller(BackendId::new("ollama"), None), expected);
     let mut events = VecDeque::new();
     let mut rest = Bytes::copy_from_slice(bytes);
     let mut number = 0;

@@ -20,6 +20,7 @@ use futures_util::FutureExt;
 use crate::{
     decode::{Decoder, Expected},
     manage::Server,
+    refusal::Refusals,
 };
 
 /// How long the end of a body is waited for after the end of the answer.

@@ -4,7 +4,7 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chimera_core::{BackendError, Clock};
-use chimera_wire::{Answer, Call, Client, Lines};
+use chimera_wire::{Answer, Call, Client, Lines, Teller};
 use futures_util::{
     StreamExt,
     future::{Either, select},
@@ -17,7 +17,7 @@ use crate::{
     api::{ModelFacts, Models, Progress, Resident, Stored, Version, same_name},
     generation::REFUSAL,
     gguf::Gguf,
-    refusal::{Teller, error_text},
+    refusal::{Refusals, error_text},
 };
 
 /// Bytes of an ordinary answer. What a server says of a model with all its tensors takes some 100 KB.
@@ -79,7 +79,7 @@ impl Server {
         match select(pin!(asking), late).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => {
-                Err(BackendError::Timeout { backend: self.teller.id.clone(), seconds: limit.as_secs_f64() })
+                Err(BackendError::Timeout { backend: self.teller.id().clone(), seconds: limit.as_secs_f64() })
             }
         }
     }

@@ -1,82 +1,28 @@
 //! What a server says when it refuses, in the words of the contract: by status before a stream, by the message inside it.
 
-use std::fmt;
-
 use chimera_core::{BackendError, BackendId};
-use chimera_wire::WireError;
+use chimera_wire::{SHOWN, Teller};
 use serde_json::Value;
 
-/// Characters of somebody else's text that are shown.
-const SHOWN: usize = 300;
-
 /// What mends a server that does not listen.
-const START: &str = " (start it with `ollama serve`, or set OLLAMA_HOST)";
+const START: &str = "start it with `ollama serve`, or set OLLAMA_HOST";
 
-/// Who is asked, and what must not be shown.
-#[derive(Clone)]
-pub(crate) struct Teller {
-    pub(crate) id: BackendId,
-    secret: Option<Box<str>>,
-}
-
-impl fmt::Debug for Teller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Teller").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl Teller {
-    pub(crate) fn new(id: BackendId, secret: Option<&str>) -> Self {
-        Self { id, secret: secret.filter(|secret| !secret.is_empty()).map(Into::into) }
-    }
-
-    /// A server's text, short, on one line, without the key: some repeat what they were sent.
-    pub(crate) fn shown(&self, text: &str) -> String {
-        let hidden = match &self.secret {
-            Some(secret) => text.replace(&**secret, "…"),
-            None => text.to_owned(),
-        };
-        let mut shown: String =
-            hidden.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        if hidden.chars().nth(SHOWN).is_some() {
-            shown.push('…');
-        }
-        shown.trim().to_owned()
-    }
-
-    pub(crate) fn protocol(&self, detail: impl fmt::Display) -> BackendError {
-        BackendError::Protocol { backend: self.id.clone(), detail: self.shown(&detail.to_string()) }
-    }
-
-    pub(crate) fn invalid(&self, reason: impl fmt::Display) -> BackendError {
-        BackendError::InvalidRequest { backend: self.id.clone(), reason: reason.to_string() }
-    }
-
-    pub(crate) fn unavailable(&self, reason: impl fmt::Display) -> BackendError {
-        BackendError::Unavailable { backend: self.id.clone(), reason: reason.to_string() }
-    }
-
-    /// Why nobody answered at an endpoint, without the remedy: a probe has a place of its own for that.
-    pub(crate) fn why(&self, endpoint: &str, error: &BackendError) -> String {
-        let reason = match error {
-            BackendError::Unavailable { reason, .. } => {
-                reason.strip_suffix(START).unwrap_or(reason).to_owned()
-            }
-            other => other.to_string(),
-        };
-        if reason.contains(endpoint) { reason } else { format!("{endpoint}: {reason}") }
-    }
-
-    /// A failure of the wire, with what mends it where somebody can.
-    pub(crate) fn wire(&self, error: WireError) -> BackendError {
-        match error {
-            WireError::Connect { .. } => self.unavailable(format!("{error}{START}")),
-            other => other.into_backend(&self.id),
-        }
-    }
-
+/// What refusals of these servers mean.
+pub(crate) trait Refusals {
     /// An error that a server reports in words alone, as it does in the middle of a stream.
-    pub(crate) fn told(&self, message: &str) -> BackendError {
+    fn told(&self, message: &str) -> BackendError;
+
+    /// A refusal before the stream: the status, the beginning of the body, and which model and path were asked.
+    fn refused(&self, status: u16, body: &[u8], model: &str, path: &str) -> BackendError;
+}
+
+/// Who speaks for a backend.
+pub(crate) fn teller(id: BackendId, secret: Option<&str>) -> Teller {
+    Teller::new(id, secret, START)
+}
+
+impl Refusals for Teller {
+    fn told(&self, message: &str) -> BackendError {
         let lower = message.to_ascii_lowercase();
         let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
         let said = self.shown(message);
@@ -87,7 +33,7 @@ impl Teller {
             "insufficient memory",
             "not enough memory",
         ]) {
-            return BackendError::OutOfMemory { backend: self.id.clone(), reason: said };
+            return BackendError::OutOfMemory { backend: self.id().clone(), reason: said };
         }
         if has(&["context length", "context size", "must be of type", "too long"]) {
             return self.invalid(said);
@@ -95,18 +41,17 @@ impl Teller {
         if has(&["server busy", "maximum pending requests"]) {
             return self.unavailable(format!("{said} (try again later)"));
         }
-        BackendError::failed(&self.id, format!("the server says: {said}"))
+        BackendError::failed(self.id(), format!("the server says: {said}"))
     }
 
-    /// A refusal before the stream: the status, the beginning of the body, and which model and path were asked.
-    pub(crate) fn refused(&self, status: u16, body: &[u8], model: &str, path: &str) -> BackendError {
+    fn refused(&self, status: u16, body: &[u8], model: &str, path: &str) -> BackendError {
         let own = message_of(body);
         let said = match &own {
             Some(message) => self.shown(message),
             None => self.shown(&String::from_utf8_lossy(body.get(..4 * SHOWN).unwrap_or(body))),
         };
         let said = if said.is_empty() { "no reason given".to_owned() } else { said };
-        let backend = self.id.clone();
+        let backend = self.id().clone();
         match status {
             400 | 405 | 413 | 422 => self.invalid(format!("{said} (status {status})")),
             401 | 403 => self.unavailable(format!(
@@ -128,7 +73,7 @@ impl Teller {
             501 => BackendError::Unsupported { backend, what: format!("{path}: {said}") },
             _ => match self.told(&said) {
                 BackendError::Failed { .. } => {
-                    BackendError::failed(&self.id, format!("status {status} from {path}: {said}"))
+                    BackendError::failed(self.id(), format!("status {status} from {path}: {said}"))
                 }
                 sorted => sorted,
             },
@@ -158,7 +103,7 @@ mod tests {
     use super::*;
 
     fn code(status: u16, body: &str) -> &'static str {
-        let teller = Teller::new(BackendId::new("o"), None);
+        let teller = teller(BackendId::new("o"), None);
         teller.refused(status, body.as_bytes(), "m", "/api/generate").code()
     }
 
@@ -193,14 +138,14 @@ mod tests {
 
     #[test]
     fn a_missing_model_is_named_with_its_remedy() {
-        let teller = Teller::new(BackendId::new("o"), None);
+        let teller = teller(BackendId::new("o"), None);
         let told = teller.refused(404, br#"{"error":"model 'm' not found"}"#, "m", "/api/show").to_string();
         assert!(told.contains("ollama pull m") && told.contains("GGUF"), "{told}");
     }
 
     #[test]
     fn what_is_shown_is_short_and_holds_no_key() {
-        let teller = Teller::new(BackendId::new("o"), Some("sekret"));
+        let teller = teller(BackendId::new("o"), Some("sekret"));
         let body = format!("{{\"error\":\"bad key sekret {}\"}}", "x".repeat(10_000));
         let told = teller.refused(401, body.as_bytes(), "m", "/").to_string();
         assert!(!told.contains("sekret") && told.len() < 1_000, "{told}");

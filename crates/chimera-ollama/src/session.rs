@@ -56,7 +56,7 @@ impl OllamaSession {
     }
 
     fn plan(&self, batch: &Batch) -> Result<Generation> {
-        let backend = || self.server.teller.id.clone();
+        let backend = || self.server.teller.id().clone();
         if self.closed.load(Ordering::Acquire) {
             return Err(BackendError::Closed { backend: backend() });
         }
@@ -73,7 +73,7 @@ impl OllamaSession {
                 });
             }
         };
-        let asked = self.held.generation(request, &self.server.teller.id)?;
+        let asked = self.held.generation(request, self.server.teller.id())?;
         let expected =
             Expected { budget: request.max_tokens, window: self.window, phases: self.phases.clone() };
         let server = Arc::clone(&self.server);
@@ -88,7 +88,7 @@ impl OllamaSession {
         if resident.iter().any(|resident| same_name(&resident.name, &self.held.model)) {
             return;
         }
-        let Ok(asked) = self.held.loading(&self.server.teller.id) else { return };
+        let Ok(asked) = self.held.loading(self.server.teller.id()) else { return };
         let _ = self.server.once(asked.path, asked.json, &self.held.model).await;
     }
 }
@@ -111,17 +111,17 @@ impl Session for OllamaSession {
     }
 
     async fn tokenize(&self, _: &str) -> Result<Vec<u32>> {
-        let backend = self.server.teller.id.clone();
+        let backend = self.server.teller.id().clone();
         Err(BackendError::Unsupported { backend, what: "tokenisation: Ollama has no call for it".to_owned() })
     }
 
     async fn score(&self, _: &[u32]) -> Result<Score> {
-        let backend = self.server.teller.id.clone();
+        let backend = self.server.teller.id().clone();
         Err(BackendError::Unsupported { backend, what: "scoring: Ollama has no call for it".to_owned() })
     }
 
     async fn logits(&self, _: &[u32]) -> Result<Logits> {
-        let backend = self.server.teller.id.clone();
+        let backend = self.server.teller.id().clone();
         Err(BackendError::Unsupported { backend, what: "logits: Ollama has no call for them".to_owned() })
     }
 
@@ -137,7 +137,7 @@ impl Session for OllamaSession {
             self.again_resident().await;
             return;
         }
-        let Ok(asked) = self.held.nudge(&self.server.teller.id) else { return };
+        let Ok(asked) = self.held.nudge(self.server.teller.id()) else { return };
         let nudge = self.server.once(asked.path, asked.json, &self.held.model);
         if self.within(self.server.patience, nudge).await
             || self.within(MEND, self.server.unload(&self.held.model)).await

@@ -13,7 +13,7 @@ use crate::{
     ask::Held,
     detect::{self, Found},
     flavour::Flavour,
-    refusal::{KEY, Teller},
+    refusal::{KEY, teller},
     server::Server,
     session::OpenAiSession,
 };
@@ -166,7 +166,7 @@ impl OpenAiBuilder {
         if let Some(key) = secret {
             client = client.bearer(key)?;
         }
-        let teller = Teller::new(id, secret);
+        let teller = teller(id, secret);
         let server = Server { client: client.build()?, clock: self.clock, teller };
         Ok(OpenAiBackend { server: Arc::new(server), settings: self.settings })
     }
@@ -299,7 +299,7 @@ fn may_be_absent(flavour: Flavour, resident: Option<bool>) -> bool {
 #[async_trait]
 impl InferenceBackend for OpenAiBackend {
     fn id(&self) -> &BackendId {
-        &self.server.teller.id
+        self.server.teller.id()
     }
 
     async fn probe(&self) -> Result<Probe> {
@@ -340,11 +340,11 @@ impl InferenceBackend for OpenAiBackend {
             chat: self.settings.chat,
         };
         if may_be_absent(found.flavour, listed.resident) {
-            let nudged = server.once(held.nudge(&server.teller.id)?, &model.name).await;
+            let nudged = server.once(held.nudge(server.teller.id())?, &model.name).await;
             if held.completions && held.chat && matches!(nudged, Err(BackendError::Unsupported { .. })) {
                 // It only chats.
                 held.completions = false;
-                server.once(held.nudge(&server.teller.id)?, &model.name).await?;
+                server.once(held.nudge(server.teller.id())?, &model.name).await?;
             } else {
                 nudged?;
             }

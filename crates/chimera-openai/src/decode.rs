@@ -9,11 +9,11 @@ use bytes::Bytes;
 use chimera_core::{
     BackendError, BackendId, ClockSource, Event, EventKind, FinishReason, Finished, Phase, PhaseTiming, Stamp,
 };
-use chimera_wire::{ServerEvent, ServerEvents};
+use chimera_wire::{ServerEvent, ServerEvents, Teller};
 use serde_json::{Number, Value};
 
 use self::part::{Part, Stats, Text, Timings, Usage, said};
-use crate::refusal::{Teller, error_in, error_text};
+use crate::refusal::{Refusals, error_in, error_text};
 
 /// The longest event that is read, in bytes.
 const EVENT: usize = 1 << 20;
@@ -326,7 +326,7 @@ impl Decoder {
             "stop" | "eos_token" | "stop_sequence" | "tool_calls" | "function_call" => Ok(FinishReason::Stop),
             "length" => Ok(FinishReason::Length),
             "content_filter" | "abort" | "error" => Err(BackendError::failed(
-                &self.teller.id,
+                self.teller.id(),
                 format!("the server broke the answer off for the reason `{reason}`"),
             )),
             other => Err(self.teller.protocol(format_args!("an answer that ended for the reason `{other}`"))),
@@ -352,7 +352,7 @@ pub fn read_whole(
     counts: bool,
 ) -> Result<Vec<Event>, BackendError> {
     let expected = Expected { budget, counts, window: None, phases: vec![Phase::Prefill, Phase::Decode] };
-    let mut decoder = Decoder::new(Teller::new(BackendId::new("openai"), None), expected);
+    let mut decoder = Decoder::new(crate::refusal::teller(BackendId::new("openai"), None), expected);
     let mut out = VecDeque::new();
     let mut rest = Bytes::copy_from_slice(bytes);
     let mut number = 0;

@@ -3,7 +3,12 @@
 use chimera_core::BackendError;
 use serde_json::Value;
 
-use crate::{flavour::Flavour, models::Listed, refusal::KEY, server::Server};
+use crate::{
+    flavour::Flavour,
+    models::Listed,
+    refusal::{KEY, Refusals},
+    server::Server,
+};
 
 /// What was found out.
 #[derive(Debug)]

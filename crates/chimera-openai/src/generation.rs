@@ -20,7 +20,7 @@ use futures_util::{FutureExt, StreamExt};
 use crate::{
     ask::{Asked, renamed},
     decode::{Decoder, Expected},
-    refusal::message_of,
+    refusal::{Refusals, message_of},
     server::{REFUSAL, Server, wants_other_name},
 };
 

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chimera_core::{BackendError, Clock};
-use chimera_wire::{Call, Client, WireError};
+use chimera_wire::{Call, Client, Teller, WireError};
 use futures_util::future::{Either, select};
 use serde_json::Value;
 
 use crate::{
     ask::{Asked, renamed},
-    refusal::{Teller, error_in, message_of},
+    refusal::{Refusals, error_in, message_of},
 };
 
 /// Bytes of a refusal that are read.

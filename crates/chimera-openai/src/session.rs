@@ -51,7 +51,7 @@ impl OpenAiSession {
 
     fn open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
-            return Err(BackendError::Closed { backend: self.server.teller.id.clone() });
+            return Err(BackendError::Closed { backend: self.server.teller.id().clone() });
         }
         Ok(())
     }
@@ -69,7 +69,7 @@ impl OpenAiSession {
                 )));
             }
         };
-        let asked = self.held.generation(request, &teller.id)?;
+        let asked = self.held.generation(request, teller.id())?;
         let expected = Expected {
             budget: request.max_tokens,
             counts: self.held.flavour.counts(),
@@ -107,7 +107,7 @@ impl OpenAiSession {
         if self.held.flavour == Flavour::LlamaCpp && self.slots_are_free().await {
             return true;
         }
-        match self.held.nudge(&self.server.teller.id) {
+        match self.held.nudge(self.server.teller.id()) {
             Ok(asked) => self.server.once(asked, &self.held.model).await.is_ok(),
             Err(_) => true,
         }

@@ -26,6 +26,7 @@ mod link;
 mod outgoing;
 mod proxy;
 mod stamped;
+mod teller;
 mod tls;
 mod transport;
 
@@ -37,6 +38,7 @@ pub use endpoint::{Endpoint, redacted};
 pub use error::WireError;
 pub use lag::{Lag, LagMeter};
 pub use proxy::Proxy;
+pub use teller::{SHOWN, Teller};
 #[cfg(feature = "tokio")]
 pub use transport::Tokio;
 pub use transport::{AsyncIo, Connector, Received, Transport};

@@ -172,7 +172,7 @@ fn reading_a_token_costs_little() {
     let count = 50_000_u32;
     let body = Bytes::from(format!("{line}\n"));
     let expected = Expected { budget: count, window: 1 << 20, phases: PHASES.to_vec() };
-    let mut decoder = Decoder::new(Teller::new(BackendId::new("o"), None), expected);
+    let mut decoder = Decoder::new(crate::refusal::teller(BackendId::new("o"), None), expected);
     let mut events = VecDeque::new();
     let (mut seen, began) = (0, std::time::Instant::now());
     for _ in 0..count {

@@ -232,7 +232,7 @@ fn stamps_are_those_of_the_pieces_that_brought_an_event_s_end() {
 fn what_does_not_fit_and_was_answered_all_the_same_is_an_error() {
     let outcome = |prompt: u32, generated: u32| {
         let expected = Expected { budget: 8, counts: false, window: Some(16), phases: Vec::new() };
-        let mut decoder = Decoder::new(Teller::new(BackendId::new("openai"), None), expected);
+        let mut decoder = Decoder::new(crate::refusal::teller(BackendId::new("openai"), None), expected);
         let usage = format!(
             r#"{{"choices":[],"usage":{{"prompt_tokens":{prompt},"completion_tokens":{generated}}}}}"#
         );
@@ -259,7 +259,7 @@ fn decoding_costs_little_per_token() {
         // The best of some rounds: what else the machine does only adds.
         let best = (0..7).map(|_| {
             let expected = Expected { budget: TOKENS, counts: false, window: None, phases: Vec::new() };
-            let mut decoder = Decoder::new(Teller::new(BackendId::new("openai"), None), expected);
+            let mut decoder = Decoder::new(crate::refusal::teller(BackendId::new("openai"), None), expected);
             let (mut out, mut rest, mut chunks) = (VecDeque::new(), bytes.clone(), 0);
             let began = std::time::Instant::now();
             while !rest.is_empty() {
