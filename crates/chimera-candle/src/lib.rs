@@ -17,6 +17,7 @@ mod weights;
 
 pub use backend::{CandleBackend, CandleBackendBuilder};
 pub use device::{CandleDevice, THREADS_VARIABLE, threads};
+pub use weights::computed_in;
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,7 @@ use std::{any::Any, path::Path, sync::Arc};
 use candle_core::{Device, Tensor};
 use chimera_core::{LoadOptions, ModelInfo, Parameters};
 use chimera_engine::{
-    ChatTemplate, EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted,
-    file_digest,
+    ChatTemplate, EngineError, KvCache, LanguageModel, Logits, Texts, Tokenizer, Wanted, file_digest,
     files::{Located, gguf::GgufFile},
 };
 
@@ -25,17 +24,13 @@ pub(crate) const PREFILL_CHUNK: usize = 64;
 /// Most lanes in one batch.
 pub(crate) const MAX_BATCH: usize = 64;
 
-/// Size of GPT-2's vocabulary.
-const GPT2_VOCABULARY: usize = 50_257;
-
 /// A model that was read from its files.
 pub(crate) struct CandleModel {
     network: Network,
     config: Config,
     device: Device,
     info: ModelInfo,
-    tokenizer: Result<Arc<Tokenizer>, String>,
-    chat: Result<Arc<ChatTemplate>, String>,
+    texts: Texts,
     /// Threads that help the one that owns the model.
     _helpers: Option<rayon::ThreadPool>,
 }
@@ -53,27 +48,21 @@ impl CandleModel {
                 let config = Config::from_json(&folder.join("config.json"))?;
                 let file = SafetensorsFile::open(weights)?;
                 let (network, tally) = read(Weights::safetensors(file, &config, device), &config)?;
-                let tokenizer = beside(folder, &network, &config);
-                let chat = ChatTemplate::beside(folder).map_err(|error| error.to_string());
-                let mut model =
-                    Self::assemble(name, weights, config, network, &tally, tokenizer, options, device)?;
-                model.found(chat);
-                Ok(model)
+                let texts = Texts::beside(folder, family(&config), network.vocabulary());
+                Self::assemble(name, weights, config, network, &tally, texts, options, device)
             }
             Located::Gguf(path) => {
                 let mut file = GgufFile::open(path)?;
                 let config = Config::from_gguf(&file)?;
-                let chat = file.chat_template().map_err(|error| error.to_string());
+                let chat = file.chat_template();
                 let vocabulary = file.vocabulary();
                 let (network, tally) = read(Weights::gguf(file, &config, device), &config)?;
                 let tokenizer = match vocabulary {
                     Some(vocabulary) => Tokenizer::from_gguf(vocabulary),
-                    None => without_file(&network, &config),
+                    None => Tokenizer::without_file(family(&config), network.vocabulary()),
                 };
-                let mut model =
-                    Self::assemble(name, path, config, network, &tally, tokenizer, options, device)?;
-                model.found(chat);
-                Ok(model)
+                let texts = Texts::new(path, tokenizer, chat);
+                Self::assemble(name, path, config, network, &tally, texts, options, device)
             }
         }
     }
@@ -85,7 +74,7 @@ impl CandleModel {
         mut config: Config,
         network: Network,
         tally: &Tally,
-        tokenizer: Result<Tokenizer, TokenizerError>,
+        texts: Texts,
         options: &LoadOptions,
         device: &Device,
     ) -> Result<Self, LoadError> {
@@ -113,18 +102,7 @@ impl CandleModel {
         info.weight_bytes_per_token = Some(tally.bytes_per_token);
         let values = 2 * config.layers * config.kv_heads * config.head_dim;
         info.kv_bytes_per_position = Some(values as u64 * size_of::<f32>() as u64);
-        let tokenizer = tokenizer.map(Arc::new).map_err(|error| error.to_string());
-        let chat = Err(format!("{} brings no chat template", weights.display()));
-        Ok(Self { network, config, device: device.clone(), info, tokenizer, chat, _helpers: helpers() })
-    }
-
-    /// Keeps a chat template that was found, or what is wrong with it.
-    fn found(&mut self, chat: Result<Option<ChatTemplate>, String>) {
-        match chat {
-            Ok(Some(chat)) => self.chat = Ok(Arc::new(chat)),
-            Ok(None) => {}
-            Err(why) => self.chat = Err(why),
-        }
+        Ok(Self { network, config, device: device.clone(), info, texts, _helpers: helpers() })
     }
 
     fn pass(&self, cache: &mut Cache, tokens: &[u32], wanted: Wanted) -> candle_core::Result<Vec<f32>> {
@@ -159,20 +137,12 @@ fn read(mut weights: Weights<'_>, config: &Config) -> Result<(Network, Tally), L
     Ok((network, weights.tally))
 }
 
-/// The tokenizer of a folder.
-fn beside(folder: &Path, network: &Network, config: &Config) -> Result<Tokenizer, TokenizerError> {
-    match std::fs::read(folder.join("tokenizer.json")) {
-        Ok(json) => Tokenizer::from_json(&json),
-        Err(_) => without_file(network, config),
+/// `model_type` of a configuration's family.
+fn family(config: &Config) -> &'static str {
+    match config.architecture {
+        Architecture::Gpt2 => "gpt2",
+        _ => "another",
     }
-}
-
-/// The tokenizer of a model that brings none.
-fn without_file(network: &Network, config: &Config) -> Result<Tokenizer, TokenizerError> {
-    if config.architecture == Architecture::Gpt2 && network.vocabulary() == GPT2_VOCABULARY {
-        return Ok(Tokenizer::gpt2());
-    }
-    Tokenizer::bytes_only(network.vocabulary())
 }
 
 impl LanguageModel for CandleModel {
@@ -181,11 +151,11 @@ impl LanguageModel for CandleModel {
     }
 
     fn tokenizer(&self) -> Result<Arc<Tokenizer>, String> {
-        self.tokenizer.clone()
+        self.texts.tokenizer.clone()
     }
 
     fn chat_template(&self) -> Result<Arc<ChatTemplate>, String> {
-        self.chat.clone()
+        self.texts.chat.clone()
     }
 
     fn end_of_sequence(&self) -> &[u32] {

@@ -249,6 +249,16 @@ impl<'a> Weights<'a> {
     }
 }
 
+/// The type that weights of a stored type are computed in. 16-bit floats are widened when they are read; blocks of integers stay
+/// as they are.
+#[must_use]
+pub fn computed_in(stored: &str) -> &str {
+    match stored {
+        "F16" | "BF16" => "F32",
+        other => other,
+    }
+}
+
 /// The library's name of a type, if it computes with it.
 fn dtype(name: &str, encoding: Encoding) -> Result<GgmlDType, LoadError> {
     Ok(match encoding.name {

@@ -7,6 +7,7 @@ mod common;
 use std::path::Path;
 
 use chimera_candle::CandleBackend;
+use chimera_conformance::models::with_template;
 use chimera_core::{
     InferenceBackend, Message, ModelRef, Prompt, Request, Role, Session, SessionExt, SystemClock,
 };
@@ -24,25 +25,6 @@ fn chat() -> Prompt {
     Prompt::Chat([message(Role::System, "Be brief."), message(Role::User, "The quick")].into())
 }
 
-/// The same file with a template in it. What is put in is a multiple of the alignment, so that no tensor moves within it.
-fn with_template(gguf: &[u8], template: &str) -> Vec<u8> {
-    let key = "tokenizer.chat_template";
-    let bare = key.len() + template.len() + 20;
-    let padding = 32 + 32 - (bare + 4) % 32;
-    let template = format!("{template}{{#{}#}}", " ".repeat(padding));
-    let entry = [
-        &(key.len() as u64).to_le_bytes(),
-        key.as_bytes(),
-        &8_u32.to_le_bytes(),
-        &(template.len() as u64).to_le_bytes(),
-        template.as_bytes(),
-    ]
-    .concat();
-    assert_eq!(entry.len() % 32, 0);
-    let count = u64::from_le_bytes(gguf[16..24].try_into().unwrap());
-    [&gguf[..16], &(count + 1).to_le_bytes(), &entry, &gguf[24..]].concat()
-}
-
 fn load(at: &Path) -> std::sync::Arc<dyn Session> {
     let backend = CandleBackend::builder(SystemClock::new()).build();
     block_on(backend.load(&ModelRef::at(MODEL, at), &Default::default())).unwrap()
@@ -53,7 +35,7 @@ fn the_template_of_a_gguf_file_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let plain = std::fs::read(common::files(MODEL, Variant::F32Gguf).weights).unwrap();
     let path = folder.path().join("chat.gguf");
-    std::fs::write(&path, with_template(&plain, TEMPLATE)).unwrap();
+    std::fs::write(&path, with_template(&plain, TEMPLATE).unwrap()).unwrap();
     let session = load(&path);
     assert_eq!(session.model().chat, Some(true));
     let asked = block_on(session.run(Request::new(chat(), 4).exact())).unwrap();
@@ -63,7 +45,7 @@ fn the_template_of_a_gguf_file_is_used() {
     let told = asked.prompt.unwrap() as usize;
     assert!((ids.len()..=ids.len() + 2).contains(&told), "{told} tokens for {} of the text", ids.len());
     // Another template is another prompt.
-    std::fs::write(&path, with_template(&plain, "{{ raise_exception('never') }}")).unwrap();
+    std::fs::write(&path, with_template(&plain, "{{ raise_exception('never') }}").unwrap()).unwrap();
     let refused = block_on(load(&path).run(Request::new(chat(), 4))).unwrap_err();
     assert!(refused.to_string().contains("never"), "{refused}");
 }

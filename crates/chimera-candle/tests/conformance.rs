@@ -4,7 +4,7 @@
 mod common;
 
 use chimera_candle::CandleBackend;
-use chimera_conformance::{Fixture, MultiByte, conformance_suite};
+use chimera_conformance::{Fixture, MultiByte, conformance_suite, models};
 use chimera_zoo::Variant;
 
 const MODEL: &str = "llama-0.1m";
@@ -20,27 +20,9 @@ fn fixture() -> Fixture {
 
 /// The model beside a chat template: the zoo's models bring none.
 fn with_template() -> std::path::PathBuf {
-    let plain = common::models_dir(MODEL, Variant::F32Safetensors).join(MODEL);
-    let folder = std::path::PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/with-template"));
-    std::fs::create_dir_all(folder.join(MODEL)).expect("a folder");
-    let place = |name: &std::ffi::OsStr, bytes: &[u8]| {
-        // Several tests may come here at once: whole files or none.
-        let (to, thread) = (folder.join(MODEL).join(name), std::thread::current().id());
-        let partial = folder.join(format!("{}-{}-{thread:?}", std::process::id(), name.display()));
-        std::fs::write(&partial, bytes).expect("a file");
-        std::fs::rename(&partial, &to).expect("a file");
-    };
-    for entry in std::fs::read_dir(plain).expect("the model") {
-        let entry = entry.expect("a file of the model");
-        if !entry.file_name().display().to_string().starts_with('.') {
-            place(&entry.file_name(), &std::fs::read(entry.path()).expect("a readable file"));
-        }
-    }
-    place(
-        "chat_template.jinja".as_ref(),
-        b"{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}",
-    );
-    folder
+    let folder = std::path::Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/with-template-candle"));
+    let files = common::files(MODEL, Variant::F32Safetensors);
+    models::with_template_beside(&files.dir, MODEL, folder).expect("a copy of the model")
 }
 
 conformance_suite! {

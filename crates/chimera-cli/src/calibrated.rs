@@ -20,7 +20,10 @@ const SEQUENCE: usize = 128;
 const SEQUENCES: usize = 16;
 
 /// What the `percentile` calibrator keeps, in per cent of all values.
-pub(crate) const KEPT: f64 = 99.99;
+const KEPT: f64 = 99.99;
+
+/// Names of calibrators.
+pub(crate) const CALIBRATORS: [&str; 3] = ["min-max", "percentile", "entropy"];
 
 /// A text that ranges are taken from.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +34,7 @@ pub(crate) struct Calibration<'a> {
     pub evaluation: &'a str,
 }
 
-/// The calibrator of a name: `min-max`, `percentile` or `entropy`.
+/// The calibrator of one of the [`CALIBRATORS`].
 #[must_use]
 pub(crate) fn calibrator(name: &str) -> Option<Calibrator> {
     match name {
@@ -61,14 +64,9 @@ pub(crate) fn files(
 ) -> Result<ModelFiles, Missing> {
     let missing = |reason: String| Missing { reason };
     let Calibration { text, evaluation } = calibration;
-    if shares(text, evaluation) {
-        return Err(missing(
-            "the text for calibration has a paragraph of the text that the graph is judged by: take another text"
-                .to_owned(),
-        ));
-    }
     let from = zoo.ensure(source, Variant::F32Onnx).map_err(|error| missing(error.to_string()))?;
-    let digest = Sha256::digest(format!("{SEQUENCE} {SEQUENCES} {KEPT} {text}"));
+    // Both texts stand in the name: a graph that is there was held against this evaluation when it was made.
+    let digest = Sha256::digest(format!("{SEQUENCE} {SEQUENCES} {KEPT} {text}\0{evaluation}"));
     let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let form = format!("onnx-int8-static-{}-{short}", calibrator.name());
     // "F32 from Q4_1" becomes "INT8 static (entropy) from Q4_1".
@@ -76,7 +74,7 @@ pub(crate) fn files(
     let arm = format!("INT8 static ({}){origin}", calibrator.name());
     let mut why = None;
     let made = zoo.derive(&from, &form, &arm, |model| {
-        let ranges = ranges(&from, text, calibrator).map_err(|reason| {
+        let ranges = ranges(&from, calibration, calibrator).map_err(|reason| {
             why = Some(reason.clone());
             OnnxError::NotPossible { what: "calibration".to_owned(), reason }
         })?;
@@ -88,9 +86,15 @@ pub(crate) fn files(
 /// What the calibrator chose for every activation.
 fn ranges(
     from: &ModelFiles,
-    text: &str,
+    Calibration { text, evaluation }: Calibration<'_>,
     calibrator: Calibrator,
 ) -> Result<chimera_onnx::quantise::Ranges, String> {
+    if shares(text, evaluation) {
+        return Err(
+            "the text for calibration has a paragraph of the text that the graph is judged by: take another text"
+                .to_owned(),
+        );
+    }
     let tokenizer = match &from.tokenizer {
         Some(path) => {
             let json = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -132,6 +136,7 @@ mod tests {
         assert_eq!(of_variant("INT8 static (entropy) (ONNX)"), Some(Calibrator::Entropy));
         assert_eq!(of_variant("INT8 static (guess)"), None);
         assert_eq!(of_variant("INT8 dynamic"), None);
+        assert!(CALIBRATORS.iter().all(|name| calibrator(name).is_some_and(|of| of.name() == *name)));
     }
 
     #[test]

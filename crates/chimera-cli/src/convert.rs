@@ -3,17 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use chimera_onnx::{
-    Model,
-    quantise::{self, Calibrator},
-};
+use chimera_onnx::{Model, quantise};
 use chimera_zoo::{Container, Encoding, ModelFiles, Variant, Zoo};
+use clap::builder::PossibleValuesParser;
 
 use crate::{
     calibrated::{self, Calibration},
     exit::{FILES, USAGE, WithExit},
     out::say,
-    registry::shipped,
+    registry::{CALIBRATION, EVALUATION, is_ours},
 };
 
 /// A form, as it is asked for.
@@ -29,8 +27,8 @@ pub struct Form {
     #[arg(long, value_enum, conflicts_with = "variant")]
     quantise: Option<Quantisation>,
     /// How ranges of activations are chosen; for int8-static.
-    #[arg(long, value_enum, default_value = "entropy")]
-    calibrator: Ranges,
+    #[arg(long, value_parser = PossibleValuesParser::new(calibrated::CALIBRATORS), default_value = "entropy")]
+    calibrator: String,
     /// A text that ranges are taken from, another than the one that the model is judged by; for int8-static. A novel that is
     /// shipped if nothing is said.
     #[arg(long, value_name = "TEXT")]
@@ -68,23 +66,6 @@ enum Quantisation {
     Int8Dynamic,
     /// Signed bytes, activations in ranges that ONNX Runtime showed while it read a text.
     Int8Static,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Ranges {
-    MinMax,
-    Percentile,
-    Entropy,
-}
-
-impl Ranges {
-    fn calibrator(self) -> Calibrator {
-        match self {
-            Self::MinMax => Calibrator::MinMax,
-            Self::Percentile => Calibrator::Percentile(calibrated::KEPT),
-            Self::Entropy => Calibrator::Entropy,
-        }
-    }
 }
 
 impl Form {
@@ -153,8 +134,7 @@ pub(crate) fn convert(
 
 /// A model of the zoo in static INT8.
 fn calibrated_graph(zoo: &Zoo, model: &str, out: Option<&Path>, form: &Form) -> anyhow::Result<ModelFiles> {
-    let known = Zoo::spec(model).is_ok() || chimera_zoo::real_model(model).is_some();
-    if form.to != Some(To::Onnx) || out.is_some() || !known {
+    if form.to != Some(To::Onnx) || out.is_some() || !is_ours(model) {
         return Err(anyhow!(
             "static INT8 is made of a model of `models list`, with --to onnx, and goes where all models are"
         ))
@@ -168,9 +148,11 @@ fn calibrated_graph(zoo: &Zoo, model: &str, out: Option<&Path>, form: &Form) -> 
         ),
         None => None,
     };
-    let text = own.as_deref().unwrap_or(shipped("calibration"));
-    let calibration = Calibration { text, evaluation: shipped("evaluation") };
-    calibrated::files(zoo, model, form.calibrator.calibrator(), calibration)
+    let calibrator = calibrated::calibrator(&form.calibrator)
+        .ok_or_else(|| anyhow!("no calibrator is called `{}`", form.calibrator))
+        .exit(USAGE)?;
+    let calibration = Calibration { text: own.as_deref().unwrap_or(CALIBRATION), evaluation: EVALUATION };
+    calibrated::files(zoo, model, calibrator, calibration)
         .map_err(|missing| anyhow!(missing.reason))
         .exit(FILES)
 }

@@ -1,21 +1,15 @@
 //! What a file of weights really holds, read from its own header: types of tensors and how many elements each has. A label
 //! is not evidence. What an engine makes of a file (a graph it optimises, weights it converts) is not told by the file.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
+use chimera_candle::computed_in;
 use chimera_core::ModelRef;
 use chimera_harness::Missing;
 use chimera_onnx::{Claim, Model};
 use chimera_onnxruntime::OnnxRuntimeBackend;
 use chimera_records::{Audit, Audited, ModelEntry, PrecisionCount};
-use chimera_zoo::{GgufFile, ModelFiles};
-use serde_json::Value;
-
-/// A safetensors header is a list of tensors; one of this size is none.
-const LARGEST_HEADER: u64 = 100 << 20;
-
-/// Tensors and their elements, by the type that the file names.
-type Types = BTreeMap<String, (u64, u64)>;
+use chimera_zoo::{ModelFiles, TypeCount};
 
 /// Looks into the weights of a model.
 ///
@@ -24,9 +18,9 @@ type Types = BTreeMap<String, (u64, u64)>;
 pub fn files(files: &ModelFiles, entry: &ModelEntry, backend: &str) -> Result<Audit, Missing> {
     let path = &files.weights;
     let refused = |reason: String| Missing { reason: format!("{}: {reason}", path.display()) };
-    let types = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gguf") => gguf(path).map_err(refused)?,
-        Some("safetensors") => safetensors(path).map_err(refused)?,
+    let audit = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gguf") => chimera_zoo::audit_gguf(path),
+        Some("safetensors") => chimera_zoo::audit_safetensors(path),
         Some("onnx") => {
             let model = Model::read(path).map_err(|error| refused(error.to_string()))?;
             let note = "the graph in the file; what an engine makes of it is not told by the file";
@@ -41,6 +35,8 @@ pub fn files(files: &ModelFiles, entry: &ModelEntry, backend: &str) -> Result<Au
         }
         _ => return Err(refused("none of GGUF, safetensors and ONNX".to_owned())),
     };
+    let mut types = audit.map_err(|error| Missing { reason: error.to_string() })?.weights;
+    types.sort_by(|a, b| a.kind.cmp(&b.kind));
     let mut kept: Vec<&str> = Vec::new();
     kept.extend(files.manifest.kept_f16.iter().map(String::as_str));
     kept.extend(files.manifest.kept_f32.iter().map(String::as_str));
@@ -48,21 +44,32 @@ pub fn files(files: &ModelFiles, entry: &ModelEntry, backend: &str) -> Result<Au
     if !kept.is_empty() {
         note.push_str(&format!("; {} matrices were left in a wider type than the rest", kept.len()));
     }
+    let mut observed_ok = bears(&entry.variant, &types);
+    let mut bytes = Some(files.manifest.bytes_per_decode_token);
+    let most = types.iter().max_by_key(|of| of.elements).map_or("", |of| of.kind.as_str());
+    if backend == "candle" && computed_in(most) != most {
+        let computed = computed_in(most);
+        note.push_str(&format!(
+            "; the adapter widens {most} to {computed} when it loads, and computes in {computed}"
+        ));
+        // What is read per token is not what the file holds.
+        (observed_ok, bytes) = (false, None);
+    }
     Ok(Audit {
         backend: backend.to_owned(),
         model: entry.id.clone(),
         file: file_name(path),
-        observed_ok: Some(bears(&entry.variant, &types)),
+        observed_ok: Some(observed_ok),
         precisions: types
             .into_iter()
-            .map(|(kind, (count, elements))| PrecisionCount {
+            .map(|of| PrecisionCount {
                 what: Audited::Weights,
-                kind,
-                count,
-                elements: Some(elements),
+                kind: of.kind,
+                count: of.tensors,
+                elements: Some(of.elements),
             })
             .collect(),
-        weight_bytes_per_token: Some(files.manifest.bytes_per_decode_token),
+        weight_bytes_per_token: bytes,
         claimed: entry.variant.clone(),
         note: Some(note),
     })
@@ -154,51 +161,10 @@ fn file_name(path: &Path) -> String {
 
 /// Whether the type that a variant claims holds more elements than any other. Norms and biases stay wide in every
 /// quantised file, so they cannot be asked for it.
-fn bears(variant: &str, types: &Types) -> bool {
+fn bears(variant: &str, types: &[TypeCount]) -> bool {
     let claimed = variant.split([' ', '(']).next().unwrap_or_default();
-    let largest = types.iter().max_by_key(|(_, (_, elements))| *elements);
-    largest.is_some_and(|(kind, _)| kind.eq_ignore_ascii_case(claimed))
-}
-
-fn gguf(path: &Path) -> Result<Types, String> {
-    let file = GgufFile::open(path).map_err(|error| error.to_string())?;
-    let mut types = Types::new();
-    for tensor in file.tensors() {
-        let kind =
-            tensor.kind().map_or_else(|| format!("type {}", tensor.type_id), |kind| kind.label().to_owned());
-        let (count, elements) = types.entry(kind).or_default();
-        *count += 1;
-        *elements += tensor.elements() as u64;
-    }
-    Ok(types)
-}
-
-fn safetensors(path: &Path) -> Result<Types, String> {
-    let said = |error: std::io::Error| error.to_string();
-    let mut file = File::open(path).map_err(said)?;
-    let whole = file.metadata().map_err(said)?.len();
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(said)?;
-    let length = u64::from_le_bytes(length);
-    if length > LARGEST_HEADER || length.saturating_add(8) > whole {
-        return Err(format!("it claims a header of {length} bytes in a file of {whole}"));
-    }
-    let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header).map_err(said)?;
-    let header: BTreeMap<String, Value> =
-        serde_json::from_slice(&header).map_err(|error| error.to_string())?;
-    let mut types = Types::new();
-    for (name, tensor) in header.iter().filter(|(name, _)| *name != "__metadata__") {
-        let odd = || format!("tensor {name} has no type or no shape");
-        let kind = tensor.get("dtype").and_then(Value::as_str).ok_or_else(odd)?;
-        let shape = tensor.get("shape").and_then(Value::as_array).ok_or_else(odd)?;
-        let sides: Option<Vec<u64>> = shape.iter().map(Value::as_u64).collect();
-        let product = sides.ok_or_else(odd)?.iter().try_fold(1_u64, |all, side| all.checked_mul(*side));
-        let (count, elements) = types.entry(kind.to_owned()).or_default();
-        *count += 1;
-        *elements = elements.saturating_add(product.ok_or_else(odd)?);
-    }
-    Ok(types)
+    let largest = types.iter().max_by_key(|of| of.elements);
+    largest.is_some_and(|of| of.kind.eq_ignore_ascii_case(claimed))
 }
 
 #[cfg(test)]
@@ -231,8 +197,16 @@ mod tests {
         let audit = files(&made, &entry("Q8_0 from Q4_1"), "llamacpp").unwrap();
         assert_eq!(audit.observed_ok, Some(true), "{:?}", audit.precisions);
         assert!(audit.precisions.iter().any(|of| of.kind == "F32"), "norms stay wide");
-        // A header that lies about its size is refused.
         let path = zoo.ensure("llama-0.1m", Variant::F16Safetensors).unwrap();
+        let audit = files(&path, &entry("F16"), "candle").unwrap();
+        assert_eq!(
+            (audit.observed_ok, audit.weight_bytes_per_token),
+            (Some(false), None),
+            "{:?}",
+            audit.note
+        );
+        assert_eq!(files(&path, &entry("F16"), "another").unwrap().observed_ok, Some(true));
+        // A header that lies about its size is refused.
         let mut bytes = std::fs::read(&path.weights).unwrap();
         bytes[6] = 0xff;
         std::fs::write(&path.weights, bytes).unwrap();

@@ -72,7 +72,7 @@ impl Reporter {
             Progress::QualityEnded { end, .. } => {
                 let seconds = self.checking.map_or(0.0, |start| start.elapsed().as_secs_f64());
                 let mut line = format!("{}: {seconds:.1} s", self.check);
-                if let BlockEnd::Failed { reason, .. } | BlockEnd::Died { reason } = end {
+                if let BlockEnd::Failed { reason, .. } | BlockEnd::Died { reason, .. } = end {
                     line.push_str(&format!("; {reason}"));
                 }
                 self.line(&line);
@@ -158,7 +158,7 @@ impl Reporter {
         match end {
             BlockEnd::Done => {}
             BlockEnd::Cancelled => line.push_str("; cancelled"),
-            BlockEnd::Failed { reason, .. } | BlockEnd::Died { reason } => {
+            BlockEnd::Failed { reason, .. } | BlockEnd::Died { reason, .. } => {
                 line.push_str(&format!("; {reason}"))
             }
         }

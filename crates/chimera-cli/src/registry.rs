@@ -7,6 +7,7 @@
 use std::{
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use chimera_candle::CandleBackend;
@@ -16,11 +17,11 @@ use chimera_llamacpp::LlamaCppBackend;
 use chimera_ollama::OllamaBackend;
 use chimera_onnxruntime::{OnnxRuntimeBackend, Provider};
 use chimera_openai::OpenAiBackend;
-use chimera_records::{Audit, FileRecord, LagRecord, ModelEntry};
+use chimera_records::{Audit, Build, FileRecord, LagRecord, ModelEntry};
 use chimera_sim::{Noise, SimBackend, SimModel};
 use chimera_tensorrt::{EngineCache, TensorRtBackend};
 use chimera_wire::{Endpoint, LagMeter, Proxy, WireError, redacted};
-use chimera_zoo::{ModelFiles, Origin, Variant, Zoo, ZooError};
+use chimera_zoo::{ModelFiles, Origin, Variant, Work, Zoo, ZooError};
 
 use crate::{
     absent::Absent,
@@ -43,11 +44,13 @@ pub const BACKENDS: &[&str] = &[
 /// Port that Ollama listens on unless told otherwise.
 pub const OLLAMA_PORT: u16 = 11434;
 
+/// The text that models are judged by.
+pub(crate) const EVALUATION: &str = include_str!("../../../fixtures/text/evaluation.txt");
+/// The text that ranges of static quantisation are taken from.
+pub(crate) const CALIBRATION: &str = include_str!("../../../fixtures/text/calibration.txt");
 /// Texts that this program ships, by their paths in the checkout.
-const TEXTS: &[(&str, &str)] = &[
-    ("fixtures/text/evaluation.txt", include_str!("../../../fixtures/text/evaluation.txt")),
-    ("fixtures/text/calibration.txt", include_str!("../../../fixtures/text/calibration.txt")),
-];
+const TEXTS: &[(&str, &str)] =
+    &[("fixtures/text/evaluation.txt", EVALUATION), ("fixtures/text/calibration.txt", CALIBRATION)];
 
 /// The kind of a backend's name: what stands before the `@`.
 #[must_use]
@@ -71,6 +74,8 @@ pub fn is_remote(name: &str) -> bool {
 #[derive(Debug)]
 pub struct Lab {
     zoo: Zoo,
+    /// When it was opened: what was made later, this run made.
+    opened: SystemTime,
     /// Block whose process this is: the simulator draws its noise from it.
     block: u64,
     /// Threads that an engine on a server may use; none leaves it to the server.
@@ -85,7 +90,13 @@ impl Lab {
     /// # Errors
     /// The folder of the zoo cannot be made.
     pub fn open() -> Result<Self, ZooError> {
-        Ok(Self { zoo: Zoo::open(crate::places::zoo())?, block: 0, threads: None, meters: Mutex::default() })
+        Ok(Self {
+            zoo: Zoo::open(crate::places::zoo())?,
+            opened: SystemTime::now(),
+            block: 0,
+            threads: None,
+            meters: Mutex::default(),
+        })
     }
 
     /// The same for the process of one block.
@@ -96,17 +107,10 @@ impl Lab {
         self
     }
 
-    /// Whether the zoo makes or fetches a model's weights.
-    fn is_ours(&self, entry: &ModelEntry) -> bool {
-        Zoo::spec(&entry.source).is_ok() || chimera_zoo::real_model(&entry.source).is_some()
-    }
-
     /// The files of a model in the form that a backend takes.
     fn files_for(&self, entry: &ModelEntry, backend: &str) -> Result<ModelFiles, Missing> {
         let variant = match kind(backend) {
-            "onnxruntime" | "onnxruntime-cuda" | "onnxruntime-tensorrt" | "tensorrt" => {
-                as_onnx(&entry.variant)
-            }
+            kind if provider(kind).is_some() || kind == "tensorrt" => as_onnx(&entry.variant),
             kind if is_remote(kind) || kind == "llamacpp" => as_gguf(&entry.variant),
             _ => entry.variant.clone(),
         };
@@ -233,7 +237,7 @@ impl Lab {
                     reason: format!("`{variant}` is a graph, which this backend does not take"),
                 });
             }
-            let calibration = Calibration { text: shipped("calibration"), evaluation: shipped("evaluation") };
+            let calibration = Calibration { text: CALIBRATION, evaluation: EVALUATION };
             return calibrated::files(&self.zoo, source, calibrator, calibration);
         }
         let wanted = generated_variant(wanted).ok_or_else(|| Missing {
@@ -244,10 +248,19 @@ impl Lab {
     }
 }
 
-/// A text that is shipped, by the name of its file.
-pub(crate) fn shipped(name: &str) -> &'static str {
-    let of = |path: &str| path.rsplit('/').next().and_then(|file| file.strip_suffix(".txt")) == Some(name);
-    TEXTS.iter().find(|(path, _)| of(path)).map_or("", |(_, text)| *text)
+/// Whether the zoo makes or fetches the weights of this name.
+pub(crate) fn is_ours(source: &str) -> bool {
+    Zoo::spec(source).is_ok() || chimera_zoo::real_model(source).is_some()
+}
+
+/// The provider of ONNX Runtime that a backend of this kind is.
+fn provider(kind: &str) -> Option<Provider> {
+    match kind {
+        "onnxruntime" => Some(Provider::Cpu),
+        "onnxruntime-cuda" => Some(Provider::Cuda(0)),
+        "onnxruntime-tensorrt" => Some(Provider::TensorRt(0)),
+        _ => None,
+    }
 }
 
 /// The form of a precision that servers and llama.cpp take: one GGUF file. The weights are the same.
@@ -322,15 +335,13 @@ impl Registry for Lab {
             _ if kind(id) != id => Err(RegistryError::Unknown { id: shown(id), known: BACKENDS.join(", ") }),
             "candle" => Ok(Arc::new(CandleBackend::builder(clock).id(BackendId::new(id)).build())),
             "llamacpp" => Ok(Arc::new(LlamaCppBackend::builder(clock).id(BackendId::new(id)).build())),
-            "onnxruntime" => Ok(Arc::new(self.onnxruntime(id, Provider::Cpu, clock))),
-            "onnxruntime-cuda" => Ok(Arc::new(self.onnxruntime(id, Provider::Cuda(0), clock))),
-            "onnxruntime-tensorrt" => Ok(Arc::new(self.onnxruntime(id, Provider::TensorRt(0), clock))),
             "tensorrt" => Ok(Arc::new(self.tensorrt(id, clock))),
             "sim" => Ok(Arc::new(simulator(self.block, clock))),
-            _ => match Absent::of(id) {
+            other => match (provider(other), Absent::of(id)) {
+                (Some(provider), _) => Ok(Arc::new(self.onnxruntime(id, provider, clock))),
                 // A place that a design keeps for it: it answers to the probe, and to nothing else.
-                Some(absent) => Ok(Arc::new(absent)),
-                None => Err(RegistryError::Unknown { id: shown(id), known: BACKENDS.join(", ") }),
+                (None, Some(absent)) => Ok(Arc::new(absent)),
+                (None, None) => Err(RegistryError::Unknown { id: shown(id), known: BACKENDS.join(", ") }),
             },
         }
     }
@@ -342,7 +353,7 @@ impl Registry for Lab {
                 ..FoundModel::named(entry.source.as_str())
             });
         }
-        if kind(backend) == "openai" || (is_remote(backend) && !self.is_ours(entry)) {
+        if kind(backend) == "openai" || (is_remote(backend) && !is_ours(&entry.source)) {
             return Ok(FoundModel {
                 provenance: Some("as the server has it".to_owned()),
                 ..FoundModel::named(entry.source.as_str())
@@ -377,20 +388,52 @@ impl Registry for Lab {
         if backend == "sim" {
             return Err(Missing { reason: "simulated: there are no weights".to_owned() });
         }
-        if kind(backend) == "openai" || !self.is_ours(entry) {
+        if kind(backend) == "openai" || !is_ours(&entry.source) {
             return Err(Missing {
                 reason: "the server has its own weights: their file is not here".to_owned(),
             });
         }
         let files = self.files_for(entry, backend)?;
-        let provider = match kind(backend) {
-            "onnxruntime" => Provider::Cpu,
-            "onnxruntime-cuda" => Provider::Cuda(0),
-            "onnxruntime-tensorrt" => Provider::TensorRt(0),
-            _ => return Ok(vec![crate::observe::files(&files, entry, backend)?]),
+        let Some(provider) = provider(kind(backend)) else {
+            return Ok(vec![crate::observe::files(&files, entry, backend)?]);
         };
         let engine = self.onnxruntime(backend, provider, Arc::new(chimera_core::SystemClock::new()));
         Ok(vec![crate::observe::optimised(&engine, &files, entry, backend)?])
+    }
+
+    fn builds(&self, entry: &ModelEntry, backend: &str) -> Vec<Build> {
+        if backend == "sim" || kind(backend) == "openai" || !is_ours(&entry.source) {
+            return Vec::new();
+        }
+        let Ok(files) = self.files_for(entry, backend) else { return Vec::new() };
+        let build = |what: &str, seconds, bytes, ended: SystemTime| Build {
+            backend: backend.to_owned(),
+            model: entry.id.clone(),
+            what: what.to_owned(),
+            seconds,
+            bytes,
+            cached: ended < self.opened,
+        };
+        let mut builds = Vec::new();
+        if let Some(making) = files.making() {
+            let last = making.steps.len().saturating_sub(1);
+            for (at, step) in making.steps.iter().enumerate() {
+                // Nobody has to draw random weights for a model, and everybody has to download those of a publisher.
+                if matches!(step.work, Work::Conversion | Work::Quantisation) {
+                    let bytes = files.manifest.weights_bytes().filter(|_| at == last);
+                    builds.push(build(step.work.name(), step.seconds, bytes, making.ended));
+                }
+            }
+        }
+        if kind(backend) == "tensorrt" {
+            let digest = files.manifest.digest().unwrap_or_default();
+            let engine = EngineCache::at(crate::places::engines()).newest(digest);
+            builds.extend(
+                engine
+                    .map(|(record, ended)| build("engine", record.build_seconds, Some(record.bytes), ended)),
+            );
+        }
+        builds
     }
 
     fn client_lag(&self) -> Vec<(String, LagRecord)> {

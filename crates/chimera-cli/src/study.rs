@@ -249,6 +249,8 @@ fn drive(
         let mut command = Command::new(&program);
         // Candle's pool is rayon's, made once per process: threads are a setting of the block.
         command.arg(BLOCK).env("RAYON_NUM_THREADS", job.threads.to_string());
+        // llama.cpp's assertions say what failed before they abort; a debugger's listing after that would hide it.
+        command.env("GGML_NO_BACKTRACE", "1");
         Ok(command)
     });
     let mut reporter = Reporter::new();

@@ -31,6 +31,7 @@
 
 mod context;
 mod fixture;
+pub mod models;
 mod scenario;
 mod suite;
 mod table;

@@ -14,6 +14,7 @@ mod sampler;
 mod session;
 mod stream;
 mod text;
+mod texts;
 pub mod tokenizer;
 mod worker;
 
@@ -23,4 +24,6 @@ pub use model::{EngineError, KvCache, LanguageModel, Logits, Wanted};
 pub use sampler::Sampler;
 pub use session::EngineSession;
 pub use text::Utf8Assembler;
+pub use texts::Texts;
 pub use tokenizer::{Tokenizer, TokenizerError};
+pub use worker::EngineThread;

@@ -11,7 +11,7 @@ use futures_channel::oneshot;
 use crate::{
     LanguageModel,
     stream::EngineStream,
-    worker::{self, Shared, Task},
+    worker::{self, EngineThread, Shared, Task},
 };
 
 /// A model that is resident in a thread of its own.
@@ -32,7 +32,24 @@ impl EngineSession {
     where
         F: FnOnce() -> Result<Box<dyn LanguageModel>> + Send + 'static,
     {
-        Ok(Self { shared: worker::start(backend, clock, load).await? })
+        Ok(Self { shared: worker::start(backend, clock, None, load).await? })
+    }
+
+    /// The same in a thread that other sessions share, where a library's own threads belong to the thread that calls it. The
+    /// models take turns: a request waits for those of the others too.
+    ///
+    /// # Errors
+    /// As [`EngineSession::start`].
+    pub async fn start_in<F>(
+        thread: &EngineThread,
+        backend: BackendId,
+        clock: Arc<dyn Clock>,
+        load: F,
+    ) -> Result<Self>
+    where
+        F: FnOnce() -> Result<Box<dyn LanguageModel>> + Send + 'static,
+    {
+        Ok(Self { shared: worker::start(backend, clock, Some(thread), load).await? })
     }
 }
 

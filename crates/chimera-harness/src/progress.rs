@@ -188,5 +188,9 @@ pub enum BlockEnd {
     Died {
         /// How, and the last that it said.
         reason: String,
+        /// Whether it ended by a fault of what it was doing, as an assertion or a wrong access to memory, and was not killed
+        /// from outside: then what it was doing is to be blamed, and is not tried again.
+        #[serde(default)]
+        crashed: bool,
     },
 }

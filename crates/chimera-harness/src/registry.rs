@@ -43,7 +43,7 @@ pub trait Registry {
     }
 
     /// What it cost to make the files of a model in the form that this backend loads (conversion, quantisation, an
-    /// engine), as far as it is known. Loading them is timed by the caller.
+    /// engine), as far as it is known. Loading them is timed by the caller, who asks this after the load.
     fn builds(&self, entry: &ModelEntry, backend: &str) -> Vec<Build> {
         let _ = (entry, backend);
         Vec::new()

@@ -11,18 +11,23 @@ use std::{
     io::{self, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use chimera_core::{Clock, InferenceBackend};
 use chimera_harness::{
-    BlockEnd, BlockJob, Cancel, HarnessError, ProcessLauncher, Progress, Supervisor, serve_block,
+    BlockEnd, BlockJob, Cancel, FoundModel, HarnessError, Missing, ProcessLauncher, Progress, Registry,
+    RegistryError, Supervisor, serve_block,
 };
-use chimera_records::{Outcome, Overrides, Plan, RunDir, RunStatus, Trial};
+use chimera_records::{ModelEntry, Outcome, Overrides, Plan, RunDir, RunStatus, Trial};
 use chimera_sim::{Laws, SimModel};
 use common::{Sim, design, new_run, settings};
 
 const DIE_AFTER: &str = "HARNESS_TEST_DIE_AFTER_MS";
+/// Names a model that ends the process of whoever loads it.
+const CRASH: &str = "HARNESS_TEST_CRASH";
 const RUN: &str = "HARNESS_TEST_RUN";
 /// Set by the tests that start an entry point: run by hand, it does nothing.
 const STARTED: &str = "HARNESS_TEST_STARTED";
@@ -34,6 +39,24 @@ fn slow() -> Sim {
         .prefill(Duration::from_micros(500), Duration::ZERO)
         .decode(Duration::from_micros(600), Duration::ZERO);
     Sim::with(move |sim| sim.models(["small", "large"].map(|name| SimModel::new(name).laws(laws))))
+}
+
+/// A registry with a model that a native library cannot bear.
+struct Crashing(Sim, String);
+
+impl Registry for Crashing {
+    fn backend(&self, id: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn InferenceBackend>, RegistryError> {
+        self.0.backend(id, clock)
+    }
+
+    #[expect(clippy::print_stderr, reason = "as a library says it")]
+    fn model(&self, entry: &ModelEntry, backend: &str) -> Result<FoundModel, Missing> {
+        if entry.id == self.1 {
+            eprintln!("assertion of a library failed");
+            std::process::abort();
+        }
+        self.0.model(entry, backend)
+    }
 }
 
 /// This program again, at one of its entry points.
@@ -64,7 +87,10 @@ fn block_process() {
         });
     }
     eprintln!("a word on standard error");
-    let end = serve_block(BufReader::new(io::stdin()), io::stdout(), |_| slow());
+    let end = match env::var(CRASH) {
+        Ok(model) => serve_block(BufReader::new(io::stdin()), io::stdout(), |_| Crashing(slow(), model)),
+        Err(_) => serve_block(BufReader::new(io::stdin()), io::stdout(), |_| slow()),
+    };
     assert!(matches!(end, Ok(BlockEnd::Done | BlockEnd::Cancelled)), "{end:?}");
 }
 
@@ -190,6 +216,45 @@ fn a_block_that_is_killed_loses_at_most_the_trial_in_flight() {
         all_measured_once(&after, 12);
     }
     assert!(died >= 3, "only {died} of 7 were killed in time");
+}
+
+#[test]
+fn a_cell_that_crashes_its_process_takes_no_other_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = design(2, "limits.failed_share = 0.5");
+    let path = RunDir::create(dir.path(), &new_run(&text, &Overrides::default())).unwrap().path().to_owned();
+    let mut crashing = ProcessLauncher::new(|_: &BlockJob| {
+        let mut command = entry("block_process");
+        command.env(CRASH, "large");
+        Ok(command)
+    });
+    let mut supervisor = Supervisor::take(RunDir::open(&path).unwrap()).unwrap();
+    let status = supervisor.run(&mut crashing, &Cancel::new(), &mut |_| {}).unwrap();
+    assert_eq!(status, RunStatus::Complete, "{:?}", supervisor.run_dir().manifest().failure);
+    let processes = &supervisor.run_dir().manifest().processes;
+    let ends: Vec<(u32, u32, bool)> =
+        processes.iter().map(|p| (p.block, p.attempt, p.failure.is_some())).collect();
+    assert_eq!(ends, [(0, 1, true), (0, 2, false), (1, 1, true), (1, 2, false)]);
+    let trials = read(&path);
+    let of = |model: &str, block: u32| {
+        let trials = trials.iter().filter(move |trial| trial.block == block);
+        trials.filter(|trial| &*trial.factors.model == model).collect::<Vec<_>>()
+    };
+    for block in 0..2 {
+        let small = of("small", block);
+        assert!(!small.is_empty() && small.iter().all(|trial| trial.outcome == Outcome::Completed));
+        let (crashed, left): (Vec<&Trial>, Vec<&Trial>) =
+            of("large", block).into_iter().partition(|trial| matches!(trial.outcome, Outcome::Failed { .. }));
+        let [culprit] = crashed[..] else { panic!("one trial crashed: {crashed:?}") };
+        let Outcome::Failed { code, reason } = &culprit.outcome else { unreachable!() };
+        assert_eq!(&**code, "crashed");
+        assert!(reason.contains("assertion of a library failed"), "{reason}");
+        assert!(!left.is_empty() && left.iter().all(|t| matches!(t.outcome, Outcome::Skipped { .. })));
+    }
+    drop(supervisor);
+    // Nothing is left to be done.
+    let again = Supervisor::take(RunDir::open(&path).unwrap()).unwrap();
+    assert_eq!(again.pending().len(), 0);
 }
 
 /// Waits until so many trials are recorded.

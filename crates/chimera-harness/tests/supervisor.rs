@@ -290,7 +290,7 @@ impl Launcher for Dying<'_> {
         };
         InlineLauncher::new(plain).launch(job, &own, &mut inner)?;
         self.deaths.set(self.deaths.get() + 1);
-        Ok(chimera_harness::BlockEnd::Died { reason: "signal: 9 (SIGKILL)".into() })
+        Ok(chimera_harness::BlockEnd::Died { reason: "signal: 9 (SIGKILL)".into(), crashed: false })
     }
 }
 

@@ -78,6 +78,8 @@ impl LlamaCppBackend {
         capabilities.prefill_only = true;
         capabilities.token_prompts = true;
         capabilities.tokenize = true;
+        // Where the model brings a template.
+        capabilities.chat = true;
         capabilities.scoring = true;
         capabilities.logits = true;
         // Sums on the CPU are always split the same way; those of GPU libraries need not be.
@@ -199,7 +201,9 @@ impl LlamaCppBackend {
                 .map_err(|error| error.into_backend(&id, &name))?;
             Ok(Box::new(model) as Box<dyn LanguageModel>)
         };
-        Ok(Arc::new(EngineSession::start(self.id.clone(), Arc::clone(&self.clock), load).await?))
+        let thread = crate::native::thread().map_err(|error| error.into_backend(&self.id))?;
+        let (id, clock) = (self.id.clone(), Arc::clone(&self.clock));
+        Ok(Arc::new(EngineSession::start_in(thread, id, clock, load).await?))
     }
 
     #[cfg(not(feature = "llamacpp"))]

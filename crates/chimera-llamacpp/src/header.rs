@@ -1,19 +1,16 @@
 //! What a GGUF file says of its model, read and checked before llama.cpp sees the file: llama.cpp takes many of its own
 //! assumptions for granted and ends the process where they do not hold.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use chimera_core::{LoadOptions, ModelInfo, Parameters};
 use chimera_engine::{
-    Tokenizer, TokenizerError, file_digest,
+    Texts, Tokenizer, file_digest,
     files::{
         FileError,
         gguf::{Description, GgufFile, Value},
     },
 };
-
-/// Size of GPT-2's vocabulary.
-const GPT2_VOCABULARY: usize = 50_257;
 
 /// Largest value that is believed of any shape: it keeps products of three within 64 bits.
 const LARGEST: u64 = 1 << 20;
@@ -37,12 +34,14 @@ const CONSTANTS: &[&str] = &[
 /// A checked header.
 pub(crate) struct Header {
     pub(crate) info: ModelInfo,
-    pub(crate) tokenizer: Result<Arc<Tokenizer>, String>,
+    pub(crate) texts: Texts,
     pub(crate) end_of_sequence: Vec<u32>,
     /// Longest prompt and answer together.
     pub(crate) context: usize,
     /// Whether the weights are F32: then keys and values are kept so too.
     pub(crate) full_precision: bool,
+    /// Whether heads are one wide: llama.cpp's plain attention takes their values for transposed ones and aborts.
+    pub(crate) narrow: bool,
 }
 
 impl Header {
@@ -61,6 +60,7 @@ impl Header {
             }
         };
         let weights = Weights::of(&file, &shape);
+        let narrow = shape.head_dims.is_some_and(|(key, value)| key == 1 || value == 1);
         let full_precision = weights.precision == Some("F32");
         let value_bytes = if full_precision { 4 } else { 2 };
         let small = |n: u64| u32::try_from(n).ok();
@@ -77,18 +77,14 @@ impl Header {
         info.weight_bytes_per_token = Some(weights.bytes_per_token);
         info.kv_bytes_per_position = shape.kv_values().map(|values| values * value_bytes);
         let end_of_sequence = file.end_of_sequence();
-        let tokenizer = tokenizer(&mut file, &shape).map(Arc::new).map_err(|error| error.to_string());
+        let chat = file.chat_template();
+        let tokenizer = match file.vocabulary() {
+            Some(vocabulary) => Tokenizer::from_gguf(vocabulary),
+            None => Tokenizer::without_file(&shape.architecture, shape.vocabulary),
+        };
+        let texts = Texts::new(path, tokenizer, chat);
         let context = usize::try_from(context).unwrap_or(usize::MAX);
-        Ok(Self { info, tokenizer, end_of_sequence, context, full_precision })
-    }
-}
-
-/// The file's tokenizer, or one for a file that brings none.
-fn tokenizer(file: &mut GgufFile, shape: &Shape) -> Result<Tokenizer, TokenizerError> {
-    match file.vocabulary() {
-        Some(vocabulary) => Tokenizer::from_gguf(vocabulary),
-        None if shape.architecture == "gpt2" && shape.vocabulary == GPT2_VOCABULARY => Ok(Tokenizer::gpt2()),
-        None => Tokenizer::bytes_only(shape.vocabulary),
+        Ok(Self { info, texts, end_of_sequence, context, full_precision, narrow })
     }
 }
 

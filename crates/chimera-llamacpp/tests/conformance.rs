@@ -13,7 +13,7 @@ mod common;
 #[cfg(feature = "llamacpp")]
 mod suite {
 
-    use chimera_conformance::{Fixture, MultiByte, conformance_suite};
+    use chimera_conformance::{Fixture, MultiByte, conformance_suite, models};
     use chimera_llamacpp::LlamaCppBackend;
     use chimera_zoo::Variant;
 
@@ -31,9 +31,16 @@ mod suite {
         Fixture::new(MODEL, MultiByte::decodes(move |ids| tokenizer.decode(ids)))
     }
 
+    /// The model with a chat template in its file: the zoo's models bring none.
+    fn with_template() -> std::path::PathBuf {
+        let folder = std::path::Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/with-template-llamacpp"));
+        let files = common::files(MODEL, Variant::F32Gguf);
+        models::with_template_inside(&files.weights, MODEL, folder).expect("a copy of the model")
+    }
+
     conformance_suite! {
         backend: |fixture| LlamaCppBackend::builder(fixture.clock())
-            .models_dir(common::models_dir(MODEL, Variant::F32Gguf))
+            .models_dir(with_template())
             .build(),
         fixture: fixture,
         block_on: futures_executor::block_on,

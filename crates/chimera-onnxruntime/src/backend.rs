@@ -11,14 +11,13 @@ use chimera_core::{
     Availability, BackendError, BackendId, Capabilities, Clock, ClockSource, InferenceBackend, LoadOptions,
     ModelRef, Phase, Probe, Result, Session,
 };
-use chimera_engine::{EngineSession, LanguageModel};
+use chimera_engine::{EngineSession, LanguageModel, files::GraphFiles};
 use chimera_onnx::quantise::{Calibrator, Ranges};
 
 use crate::{
     audit::{self, Observed},
     calibrate, device,
     error::LoadError,
-    files::locate,
     library::{self, Loaded},
     model::{MAX_BATCH, OrtModel, PREFILL_CHUNK},
     options::{Optimisation, Options, Provider, Shapes, Spinning},
@@ -72,7 +71,7 @@ impl OnnxRuntimeBackendBuilder {
         self
     }
 
-    /// What threads do that wait for work: they spin within a call, and sleep when it ends.
+    /// What threads do that wait for work: they spin, as ONNX Runtime lets them by default.
     pub fn spinning(mut self, spinning: Spinning) -> Self {
         self.backend.options.spinning = spinning;
         self
@@ -131,7 +130,7 @@ impl OnnxRuntimeBackend {
     /// As [`InferenceBackend::load`].
     pub fn language_model(&self, model: &ModelRef, options: &LoadOptions) -> Result<Box<dyn LanguageModel>> {
         let name = model.name.to_string();
-        let located = locate(model, self.models.as_deref()).map_err(|e| e.into_backend(&self.id, &name))?;
+        let located = self.locate(model)?;
         let library = self.open()?;
         let model = OrtModel::load(&name, &located, options, &library, &self.options)
             .map_err(|error| error.into_backend(&self.id, &name))?;
@@ -145,7 +144,7 @@ impl OnnxRuntimeBackend {
     /// As [`InferenceBackend::load`].
     pub fn optimised(&self, model: &ModelRef, to: &Path) -> Result<Observed> {
         let name = model.name.to_string();
-        let located = locate(model, self.models.as_deref()).map_err(|e| e.into_backend(&self.id, &name))?;
+        let located = self.locate(model)?;
         let library = self.open()?;
         audit::optimised(&library, &located.graph, &self.options, to)
             .map_err(|error| error.into_backend(&self.id, &name))
@@ -164,7 +163,7 @@ impl OnnxRuntimeBackend {
         see: &mut dyn FnMut(&str, &[f32]),
     ) -> Result<()> {
         let name = model.name.to_string();
-        let located = locate(model, self.models.as_deref()).map_err(|e| e.into_backend(&self.id, &name))?;
+        let located = self.locate(model)?;
         let library = self.open()?;
         calibrate::activations(&library, &located, &self.options, sequences, see)
             .map_err(|error| error.into_backend(&self.id, &name))
@@ -177,10 +176,15 @@ impl OnnxRuntimeBackend {
     /// As [`OnnxRuntimeBackend::activations`]; [`BackendError::Unsupported`] for an activation that shows no finite value.
     pub fn ranges(&self, model: &ModelRef, sequences: &[Vec<u32>], calibrator: Calibrator) -> Result<Ranges> {
         let name = model.name.to_string();
-        let located = locate(model, self.models.as_deref()).map_err(|e| e.into_backend(&self.id, &name))?;
+        let located = self.locate(model)?;
         let library = self.open()?;
         calibrate::ranges(&library, &located, &self.options, sequences, calibrator)
             .map_err(|error| error.into_backend(&self.id, &name))
+    }
+
+    fn locate(&self, model: &ModelRef) -> Result<GraphFiles> {
+        GraphFiles::locate(model, self.models.as_deref())
+            .map_err(|error| error.into_backend(&self.id, &model.name))
     }
 
     /// The library, with a provider that can be used.
@@ -202,6 +206,8 @@ impl OnnxRuntimeBackend {
         capabilities.prefill_only = true;
         capabilities.token_prompts = true;
         capabilities.tokenize = true;
+        // Where the model brings a template.
+        capabilities.chat = true;
         capabilities.scoring = true;
         capabilities.logits = true;
         // Sums on the CPU are always split the same way; those of GPU libraries need not be.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use chimera_engine::files::{GraphConfig, GraphFiles};
 use chimera_onnx::{
     Model,
     quantise::{CalibrationPoint, Calibrator, Histogram, Ranges, calibration_graph, calibration_points},
@@ -12,7 +13,6 @@ use ort::value::TensorElementType;
 use crate::{
     build::{self, Variation},
     error::{LoadError, of_run},
-    files::{Config, Located},
     info::unsound,
     interface::{Interface, LOGITS},
     library::Loaded,
@@ -23,16 +23,16 @@ use crate::{
 /// Runs each sequence through the graph and shows every extra output's values, in 32-bit floats.
 pub(crate) fn activations(
     library: &Loaded,
-    located: &Located,
+    located: &GraphFiles,
     options: &Options,
     sequences: &[Vec<u32>],
     see: &mut dyn FnMut(&str, &[f32]),
 ) -> Result<(), LoadError> {
     let graph = &located.graph;
-    let config = Config::read(&located.folder)?;
+    let config = GraphConfig::read(&located.folder)?;
     Model::read(graph).map_err(|error| unsound(graph, error))?;
     let session = build::session(library, graph, options, Variation::default())?;
-    let unfit = |what: String| LoadError::Unsupported(format!("{}: {what}", graph.display()));
+    let unfit = |what: String| LoadError::unsupported(format!("{}: {what}", graph.display()));
     let interface = Interface::of(&session).map_err(unfit)?;
     let known = |name: &str| {
         name == LOGITS || interface.layers.iter().any(|layer| layer.present.iter().any(|n| n == name))
@@ -55,7 +55,7 @@ pub(crate) fn activations(
     let mut bound = Bound::new(session, options.provider).map_err(failed)?;
     for tokens in sequences {
         if tokens.is_empty() || tokens.len() > config.context {
-            return Err(LoadError::Unsupported(format!(
+            return Err(LoadError::unsupported(format!(
                 "a sequence of {} tokens: {} has a context of {}",
                 tokens.len(),
                 graph.display(),
@@ -65,7 +65,7 @@ pub(crate) fn activations(
         if let Some(id) =
             interface.vocabulary.and_then(|vocabulary| tokens.iter().find(|&&id| id as usize >= vocabulary))
         {
-            return Err(LoadError::Unsupported(format!("token id {id}: the vocabulary ends before it")));
+            return Err(LoadError::unsupported(format!("token id {id}: the vocabulary ends before it")));
         }
         bound.observe(&interface, heads, tokens, &names, see).map_err(failed)?;
     }
@@ -75,7 +75,7 @@ pub(crate) fn activations(
 /// The ranges that a calibrator chooses for the activations of a graph over some sequences.
 pub(crate) fn ranges(
     library: &Loaded,
-    located: &Located,
+    located: &GraphFiles,
     options: &Options,
     sequences: &[Vec<u32>],
     calibrator: Calibrator,
@@ -86,14 +86,14 @@ pub(crate) fn ranges(
     let graph = folder.path().join("calibration.onnx");
     calibration_graph(&model).and_then(|model| model.write(&graph)).map_err(unfit)?;
     let mut seen: BTreeMap<String, Histogram> = BTreeMap::new();
-    let extended = Located { graph, folder: located.folder.clone() };
+    let extended = GraphFiles { graph, folder: located.folder.clone() };
     activations(library, &extended, options, sequences, &mut |name, values| {
         seen.entry(name.to_owned()).or_default().add(values);
     })?;
     let range = |point: CalibrationPoint| {
         let CalibrationPoint { value, output } = point;
         let range = seen.get(&output).and_then(|histogram| histogram.range(calibrator));
-        let missing = || LoadError::Unsupported(format!("calibration: `{value}` showed no finite value"));
+        let missing = || LoadError::unsupported(format!("calibration: `{value}` showed no finite value"));
         let range = range.ok_or_else(missing)?;
         Ok((value, range))
     };

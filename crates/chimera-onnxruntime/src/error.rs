@@ -1,40 +1,34 @@
 //! Why a model cannot be loaded or run, sorted by what a user can do about it, and how that reads in the contract's words.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chimera_core::{BackendError, BackendId};
-use chimera_engine::EngineError;
+use chimera_engine::{EngineError, files::FileError};
 
 /// A failed load.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
-    #[error("{0}")]
-    NotFound(String),
-    #[error("{}: {what}; make or export the file again", path.display())]
-    Invalid { path: PathBuf, what: String },
-    #[error("{0}")]
-    Unsupported(String),
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{0}")]
     Unavailable(String),
     #[error("{0}")]
     OutOfMemory(String),
-    #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
     Failed(String),
 }
 
 impl LoadError {
     pub(crate) fn invalid(path: &Path, what: impl Into<String>) -> Self {
-        Self::Invalid { path: path.to_owned(), what: what.into() }
+        FileError::invalid(path, what).into()
     }
 
-    /// An I/O error, where the end of a file that should go on is the file's fault.
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
-        match source.kind() {
-            std::io::ErrorKind::UnexpectedEof => Self::invalid(path, "the file ends too early"),
-            _ => Self::Io { path: path.to_owned(), source },
-        }
+        FileError::io(path, source).into()
+    }
+
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
+        FileError::Unsupported(what.into()).into()
     }
 
     /// What ONNX Runtime said when it was to make a session of a file.
@@ -50,29 +44,19 @@ impl LoadError {
             | ErrorCode::InvalidArgument => Self::invalid(path, error.message()),
             // A kernel that this build lacks, for a type or an operator.
             ErrorCode::NotImplemented => {
-                Self::Unsupported(format!("{}: {}", path.display(), error.message()))
+                Self::unsupported(format!("{}: {}", path.display(), error.message()))
             }
-            ErrorCode::NoSuchFile => Self::NotFound(error.message().to_owned()),
+            ErrorCode::NoSuchFile => FileError::NotFound(error.message().to_owned()).into(),
             _ => Self::Failed(format!("{}: {}", path.display(), error.message())),
         }
     }
 
     pub(crate) fn into_backend(self, backend: &BackendId, model: &str) -> BackendError {
-        let backend = backend.clone();
         match self {
-            Self::NotFound(reason) => {
-                BackendError::ModelNotFound { backend, model: model.to_owned(), reason }
-            }
-            Self::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                BackendError::ModelNotFound { backend, model: model.to_owned(), reason: self.to_string() }
-            }
-            Self::Invalid { .. } => {
-                BackendError::ModelInvalid { backend, model: model.to_owned(), reason: self.to_string() }
-            }
-            Self::Unsupported(what) => BackendError::Unsupported { backend, what },
-            Self::Unavailable(reason) => BackendError::Unavailable { backend, reason },
-            Self::OutOfMemory(reason) => BackendError::OutOfMemory { backend, reason },
-            Self::Io { .. } | Self::Failed(_) => BackendError::failed(&backend, self),
+            Self::File(error) => error.into_backend(backend, model),
+            Self::Unavailable(reason) => BackendError::Unavailable { backend: backend.clone(), reason },
+            Self::OutOfMemory(reason) => BackendError::OutOfMemory { backend: backend.clone(), reason },
+            Self::Failed(_) => BackendError::failed(backend, self),
         }
     }
 }

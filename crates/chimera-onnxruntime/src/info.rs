@@ -6,17 +6,21 @@ use std::{
 };
 
 use chimera_core::{ModelInfo, Parameters};
-use chimera_engine::files_digest;
+use chimera_engine::{
+    files::{FileError, GraphConfig, GraphFiles},
+    files_digest,
+};
 use chimera_onnx::{Data, Model, OnnxError, Tensor};
 use serde_json::Value;
 
-use crate::{
-    error::LoadError,
-    files::{Config, Located},
-};
+use crate::error::LoadError;
 
 /// Reads the files of a model.
-pub(crate) fn of_files(name: &str, located: &Located, config: &Config) -> Result<ModelInfo, LoadError> {
+pub(crate) fn of_files(
+    name: &str,
+    located: &GraphFiles,
+    config: &GraphConfig,
+) -> Result<ModelInfo, LoadError> {
     let graph = &located.graph;
     let model = Model::read(graph).map_err(|error| unsound(graph, error))?;
     let mut info = ModelInfo::named(name);
@@ -46,9 +50,9 @@ pub(crate) fn unsound(graph: &Path, error: OnnxError) -> LoadError {
     match error {
         OnnxError::Io { source, .. } => LoadError::io(graph, source),
         OnnxError::Unsupported { .. } | OnnxError::UnknownOperator { .. } => {
-            LoadError::Unsupported(error.to_string())
+            LoadError::unsupported(error.to_string())
         }
-        OnnxError::MissingData { .. } => LoadError::NotFound(error.to_string()),
+        OnnxError::MissingData { .. } => FileError::NotFound(error.to_string()).into(),
         _ => LoadError::invalid(graph, error.to_string()),
     }
 }

@@ -6,13 +6,11 @@
 
 mod audit;
 mod backend;
-mod binary;
 mod build;
 mod cache;
 mod calibrate;
 mod device;
 mod error;
-mod files;
 mod info;
 mod interface;
 mod library;

@@ -7,9 +7,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use chimera_engine::files::check_library;
 use ort::{environment::Environment, logging::LogLevel};
-
-use crate::binary;
 
 /// The oldest version of the C interface that this adapter speaks, which is also the oldest minor version of the library
 /// that has it. Feature `api-24` of `ort`.
@@ -66,7 +65,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, LibraryError> {
         path.to_owned()
     } else {
         let full = path.canonicalize().map_err(|error| refuse(error.to_string()))?;
-        binary::look_at(&full).map_err(refuse)?;
+        check_library(&full).map_err(refuse)?;
         full
     };
     let version = version(&full).map_err(refuse)?;

@@ -3,13 +3,15 @@
 use std::{any::Any, path::PathBuf, sync::Arc};
 
 use chimera_core::{LoadOptions, ModelInfo};
-use chimera_engine::{EngineError, KvCache, LanguageModel, Logits, Tokenizer, TokenizerError, Wanted};
+use chimera_engine::{
+    ChatTemplate, EngineError, KvCache, LanguageModel, Logits, Texts, Tokenizer, Wanted,
+    files::{GraphConfig, GraphFiles},
+};
 
 use crate::{
     build::{self, Variation},
     cache::Cache,
     error::{LoadError, of_run},
-    files::{Config, Located},
     interface::Interface,
     library::Loaded,
     options::{Options, Shapes},
@@ -21,9 +23,6 @@ pub(crate) const PREFILL_CHUNK: usize = 64;
 
 /// Most lanes in one batch.
 pub(crate) const MAX_BATCH: usize = 64;
-
-/// Size of GPT-2's vocabulary.
-const GPT2_VOCABULARY: usize = 50_257;
 
 /// A model that was read from its files.
 pub(crate) struct OrtModel {
@@ -37,26 +36,26 @@ pub(crate) struct OrtModel {
     heads: Heads,
     vocabulary: usize,
     context: usize,
-    config: Config,
+    config: GraphConfig,
     info: ModelInfo,
-    tokenizer: Result<Arc<Tokenizer>, String>,
+    texts: Texts,
 }
 
 impl OrtModel {
     /// Reads a model's files.
     pub(crate) fn load(
         name: &str,
-        located: &Located,
+        located: &GraphFiles,
         load: &LoadOptions,
         library: &Loaded,
         options: &Options,
     ) -> Result<Self, LoadError> {
-        let config = Config::read(&located.folder)?;
+        let config = GraphConfig::read(&located.folder)?;
         let context = match load.context {
             None => config.context,
             Some(context) if context > 0 && context as usize <= config.context => context as usize,
             Some(context) => {
-                return Err(LoadError::Unsupported(format!(
+                return Err(LoadError::unsupported(format!(
                     "a context of {context}: {} has one of {}",
                     located.graph.display(),
                     config.context
@@ -65,7 +64,7 @@ impl OrtModel {
         };
         let mut info = crate::info::of_files(name, located, &config)?;
         let session = build::session(library, &located.graph, options, Variation::default())?;
-        let unfit = |what: String| LoadError::Unsupported(format!("{}: {what}", located.graph.display()));
+        let unfit = |what: String| LoadError::unsupported(format!("{}: {what}", located.graph.display()));
         let interface = Interface::of(&session).map_err(unfit)?;
         let differs = |what: &str, graph: usize, told: usize| {
             LoadError::invalid(
@@ -92,8 +91,7 @@ impl OrtModel {
         let values = 2 * config.layers * heads.count * heads.width;
         let bytes = interface.cache.byte_size(1).unwrap_or(size_of::<f32>());
         info.kv_bytes_per_position = Some(values as u64 * bytes as u64);
-        let tokenizer =
-            tokenizer(located, &config, vocabulary).map(Arc::new).map_err(|error| error.to_string());
+        let texts = Texts::beside(&located.folder, &config.family, vocabulary);
         let dynamic = Bound::new(session, options.provider)
             .map_err(|error| LoadError::session(&located.graph, &error))?;
         Ok(Self {
@@ -108,7 +106,7 @@ impl OrtModel {
             context,
             config,
             info,
-            tokenizer,
+            texts,
         })
     }
 
@@ -148,22 +146,17 @@ impl OrtModel {
     }
 }
 
-/// The tokenizer of a folder, or that of a model which brings none.
-fn tokenizer(located: &Located, config: &Config, vocabulary: usize) -> Result<Tokenizer, TokenizerError> {
-    match std::fs::read(located.folder.join("tokenizer.json")) {
-        Ok(json) => Tokenizer::from_json(&json),
-        Err(_) if config.family == "gpt2" && vocabulary == GPT2_VOCABULARY => Ok(Tokenizer::gpt2()),
-        Err(_) => Tokenizer::bytes_only(vocabulary),
-    }
-}
-
 impl LanguageModel for OrtModel {
     fn info(&self) -> &ModelInfo {
         &self.info
     }
 
     fn tokenizer(&self) -> Result<Arc<Tokenizer>, String> {
-        self.tokenizer.clone()
+        self.texts.tokenizer.clone()
+    }
+
+    fn chat_template(&self) -> Result<Arc<ChatTemplate>, String> {
+        self.texts.chat.clone()
     }
 
     fn end_of_sequence(&self) -> &[u32] {

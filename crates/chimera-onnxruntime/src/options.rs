@@ -58,9 +58,9 @@ pub enum Spinning {
     /// They sleep at once: best where threads are more than cores.
     Off,
     /// They spin between the operators of a call and sleep when it ends, so that an engine which runs next has the cores.
-    #[default]
     WithinCalls,
     /// They spin after a call too, for some milliseconds: ONNX Runtime's default.
+    #[default]
     Always,
 }
 
@@ -108,7 +108,7 @@ impl Default for Options {
             provider: Provider::Cpu,
             optimisation: Optimisation::All,
             threads: None,
-            spinning: Spinning::WithinCalls,
+            spinning: Spinning::Always,
             memory_pattern: true,
             arena: true,
             shapes: Shapes::Dynamic,

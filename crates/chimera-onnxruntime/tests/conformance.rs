@@ -3,7 +3,7 @@
 
 mod common;
 
-use chimera_conformance::{Fixture, MultiByte, conformance_suite};
+use chimera_conformance::{Fixture, MultiByte, conformance_suite, models};
 use chimera_onnxruntime::OnnxRuntimeBackend;
 use chimera_zoo::Variant;
 
@@ -18,9 +18,16 @@ fn fixture() -> Fixture {
     Fixture::new(MODEL, MultiByte::decodes(move |ids| tokenizer.decode(ids)))
 }
 
+/// The model beside a chat template: the zoo's models bring none.
+fn with_template() -> std::path::PathBuf {
+    let folder = std::path::Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/with-template-onnxruntime"));
+    let files = common::files(MODEL, Variant::F32Onnx);
+    models::with_template_beside(&files.dir, MODEL, folder).expect("a copy of the model")
+}
+
 conformance_suite! {
     backend: |fixture| OnnxRuntimeBackend::builder(fixture.clock(), common::found().expect("looked for before"))
-        .models_dir(common::models_dir(MODEL, Variant::F32Onnx))
+        .models_dir(with_template())
         .build(),
     fixture: fixture,
     block_on: futures_executor::block_on,

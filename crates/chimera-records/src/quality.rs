@@ -162,12 +162,12 @@ pub struct Build {
     pub model: String,
     /// `session` (the model became resident), `conversion`, `quantisation`, `engine` for instance.
     pub what: String,
-    /// How long it took.
+    /// How long making it took, when it was made.
     pub seconds: f64,
     /// Bytes of what was made or loaded, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Whether a result that was there already was used: then `seconds` is not the cost of making it.
+    /// Whether it was made before this run.
     pub cached: bool,
 }
 

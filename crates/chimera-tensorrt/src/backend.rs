@@ -7,14 +7,13 @@ use chimera_core::{
     Availability, BackendError, BackendId, Capabilities, Clock, ClockSource, InferenceBackend, LoadOptions,
     ModelRef, Phase, Probe, Result, Session,
 };
-use chimera_engine::{EngineSession, LanguageModel};
+use chimera_engine::{EngineSession, LanguageModel, files::GraphFiles};
 
 use crate::{
     cache::EngineCache,
     engine::{self, ReadyEngine},
     error::TensorRtError,
     graph::Source,
-    locate::locate,
     options::{BuildOptions, Capability, Specialisation},
     profile::Profiles,
 };
@@ -157,7 +156,7 @@ impl TensorRtBackend {
         model: &ModelRef,
         options: &LoadOptions,
     ) -> std::result::Result<ReadyEngine, TensorRtError> {
-        let source = Source::read(&locate(model, self.models.as_deref())?, options)?;
+        let source = Source::read(&GraphFiles::locate(model, self.models.as_deref())?, options)?;
         engine::ready(&source, &self.settings)
     }
 
@@ -168,6 +167,8 @@ impl TensorRtBackend {
         capabilities.prefill_only = true;
         capabilities.token_prompts = true;
         capabilities.tokenize = true;
+        // Where the model brings a template.
+        capabilities.chat = true;
         capabilities.scoring = true;
         capabilities.logits = true;
         // The same kernels in the same order; nobody has seen it on a device, so it is not promised.
@@ -212,8 +213,8 @@ impl InferenceBackend for TensorRtBackend {
 
     async fn load(&self, model: &ModelRef, options: &LoadOptions) -> Result<Arc<dyn Session>> {
         let name = model.name.to_string();
-        let failed = |error: TensorRtError| error.into_backend(&self.id, &name);
-        let located = locate(model, self.models.as_deref()).map_err(failed)?;
+        let located = GraphFiles::locate(model, self.models.as_deref())
+            .map_err(|error| error.into_backend(&self.id, &name))?;
         let (id, name, options, settings) =
             (self.id.clone(), name.clone(), options.clone(), self.settings.clone());
         let load = move || {

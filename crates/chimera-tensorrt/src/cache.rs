@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize};
@@ -153,6 +154,20 @@ impl EngineCache {
         Ok(Lookup::Hit(Box::new(CachedEngine { engine: bytes, record: found })))
     }
 
+    /// The record of the engine that was last built from a graph, by the SHA-256 of the graph's file, and when that was. Records that cannot be
+    /// read are passed over: they are none that an engine is loaded by.
+    #[must_use]
+    pub fn newest(&self, graph: &str) -> Option<(EngineRecord, SystemTime)> {
+        let entries = fs::read_dir(&self.folder).ok()?.flatten();
+        let records = entries.filter(|entry| entry.path().extension().is_some_and(|found| found == "json"));
+        let of_graph = records.filter_map(|entry| {
+            let built = entry.metadata().and_then(|data| data.modified()).ok()?;
+            let record: EngineRecord = serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()?;
+            (record.key.graph.first().map(String::as_str) == Some(graph)).then_some((record, built))
+        });
+        of_graph.max_by_key(|(_, built)| *built)
+    }
+
     /// Stores an engine under the key of its record; whatever was there is replaced.
     ///
     /// # Errors
@@ -269,6 +284,9 @@ mod tests {
         let mut other = key();
         other.library = "2".into();
         assert_eq!(cache.find(&other).unwrap(), Lookup::Miss);
+        assert_eq!(cache.newest("aa").map(|(record, _)| record.build_seconds), Some(1.5));
+        assert_eq!(cache.newest("ab"), None);
+        assert_eq!(EngineCache::at(folder.path().join("none")).newest("aa"), None);
         // Nothing is left beside the entry.
         assert_eq!(fs::read_dir(cache.folder()).unwrap().count(), 2);
     }

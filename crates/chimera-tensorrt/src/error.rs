@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use chimera_core::{Availability, BackendError, BackendId};
+use chimera_engine::files::FileError;
 
 use crate::{options::OptionError, profile::ProfileError};
 
@@ -56,6 +57,17 @@ pub enum TensorRtError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl From<FileError> for TensorRtError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::NotFound(what) => Self::NotFound(what),
+            FileError::Invalid { path, what } => Self::Invalid { path, what },
+            FileError::Io { path, source } => Self::Io { path, source },
+            other => Self::Unsupported(other.to_string()),
+        }
+    }
 }
 
 impl TensorRtError {

@@ -5,29 +5,29 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use chimera_core::{LoadOptions, ModelInfo};
-use chimera_engine::{Tokenizer, TokenizerError};
+use chimera_engine::{
+    Texts,
+    files::{GraphConfig, GraphFiles},
+};
 use chimera_onnx::{Data, DataType, Model, OnnxError, proto};
 use sha2::{Digest, Sha256};
 
 use crate::{
     audit::Precision,
     cache::hex,
-    config::Config,
     error::TensorRtError,
     interface::{Interface, KEEP},
-    locate::Located,
     model::Parts,
     options::BuildOptions,
     profile::Profiles,
     tensor::{Element, Role, TensorSpec},
 };
 
-/// Size of GPT-2's vocabulary.
-const GPT2_VOCABULARY: usize = 50_257;
+/// Longest context that is believed.
+const LONGEST: u32 = 1 << 24;
 
 /// A graph that an engine can be built from.
 #[derive(Debug, Clone)]
@@ -48,31 +48,36 @@ pub(crate) struct Graph {
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) graph: Graph,
-    config: Config,
+    config: GraphConfig,
     /// Longest prompt and answer together.
     pub(crate) context: u32,
-    tokenizer: Result<Arc<Tokenizer>, String>,
+    texts: Texts,
 }
 
 impl Source {
     /// Reads and checks a model's files.
-    pub(crate) fn read(located: &Located, options: &LoadOptions) -> Result<Self, TensorRtError> {
+    pub(crate) fn read(located: &GraphFiles, options: &LoadOptions) -> Result<Self, TensorRtError> {
         let graph = Graph::read(&located.graph)?;
-        let config = Config::read(&located.folder.join("config.json"))?;
+        let config = GraphConfig::read(&located.folder)?;
+        let trained = u32::try_from(config.context).ok().filter(|context| (2..=LONGEST).contains(context));
+        let trained = trained.ok_or_else(|| {
+            TensorRtError::Unsupported(format!(
+                "a context of {} ({})",
+                config.context,
+                located.graph.display()
+            ))
+        })?;
         let context = match options.context {
-            Some(asked) if asked < 2 || asked > config.context => {
+            Some(asked) if asked < 2 || asked > trained => {
                 return Err(TensorRtError::Unsupported(format!(
-                    "a context of {asked}: {} has one of {}",
-                    located.graph.display(),
-                    config.context
+                    "a context of {asked}: {} has one of {trained}",
+                    located.graph.display()
                 )));
             }
-            asked => asked.unwrap_or(config.context),
+            asked => asked.unwrap_or(trained),
         };
-        let vocabulary = graph.interface.vocabulary;
-        let tokenizer =
-            tokenizer(&located.folder, vocabulary, &config).map(Arc::new).map_err(|e| e.to_string());
-        Ok(Self { graph, config, context, tokenizer })
+        let texts = Texts::beside(&located.folder, &config.family, graph.interface.vocabulary);
+        Ok(Self { graph, config, context, texts })
     }
 
     /// What a model needs beside its engine.
@@ -84,8 +89,8 @@ impl Source {
         info.parameters =
             Some(chimera_core::Parameters { total: self.graph.parameters, active: self.graph.parameters });
         info.layers = small(interface.layers);
-        info.width = self.config.width;
-        info.heads = self.config.heads;
+        info.width = small(self.config.width);
+        info.heads = small(self.config.heads);
         info.kv_heads = small(interface.kv_heads);
         info.vocabulary = small(interface.vocabulary);
         info.context = Some(self.context);
@@ -96,20 +101,12 @@ impl Source {
         info.kv_bytes_per_position = Some(interface.bytes_per_position() as u64);
         Parts {
             info,
-            tokenizer: self.tokenizer.clone(),
+            texts: self.texts.clone(),
             end_of_sequence: self.config.end_of_sequence.clone(),
             context: self.context as usize,
             profiles,
             interface,
         }
-    }
-}
-
-fn tokenizer(folder: &Path, vocabulary: usize, config: &Config) -> Result<Tokenizer, TokenizerError> {
-    match fs::read(folder.join("tokenizer.json")) {
-        Ok(json) => Tokenizer::from_json(&json),
-        Err(_) if config.is_gpt2 && vocabulary == GPT2_VOCABULARY => Ok(Tokenizer::gpt2()),
-        Err(_) => Tokenizer::bytes_only(vocabulary),
     }
 }
 

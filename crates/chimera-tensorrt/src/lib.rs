@@ -18,14 +18,11 @@
 mod audit;
 mod backend;
 mod cache;
-mod config;
-mod elf;
 mod engine;
 mod error;
 mod executor;
 mod graph;
 mod interface;
-mod locate;
 mod model;
 #[cfg(feature = "tensorrt")]
 mod native;

@@ -5,7 +5,7 @@
 use std::{any::Any, sync::Arc};
 
 use chimera_core::ModelInfo;
-use chimera_engine::{EngineError, KvCache, LanguageModel, Logits, Tokenizer, Wanted};
+use chimera_engine::{ChatTemplate, EngineError, KvCache, LanguageModel, Logits, Texts, Tokenizer, Wanted};
 
 use crate::{
     executor::{Binding, DeviceError, Executor, Place},
@@ -21,7 +21,7 @@ pub(crate) const MAX_BATCH: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) info: ModelInfo,
-    pub(crate) tokenizer: Result<Arc<Tokenizer>, String>,
+    pub(crate) texts: Texts,
     pub(crate) end_of_sequence: Vec<u32>,
     /// Longest prompt and answer together.
     pub(crate) context: usize,
@@ -241,7 +241,11 @@ impl<E: Executor> LanguageModel for TensorRtModel<E> {
     }
 
     fn tokenizer(&self) -> Result<Arc<Tokenizer>, String> {
-        self.parts.tokenizer.clone()
+        self.parts.texts.tokenizer.clone()
+    }
+
+    fn chat_template(&self) -> Result<Arc<ChatTemplate>, String> {
+        self.parts.texts.chat.clone()
     }
 
     fn end_of_sequence(&self) -> &[u32] {

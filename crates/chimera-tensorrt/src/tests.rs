@@ -2,12 +2,15 @@
 //! is host memory, its engine is a few lines whose logits say which tokens, masks and positions they were made of, and so
 //! every rule about buffers, profiles and the cache can be checked against a sum done by hand.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use chimera_core::{
     BackendId, Batch, ClockSource, EventKind, ModelInfo, Phase, Request, Session, SessionExt, SystemClock,
 };
-use chimera_engine::{EngineError, EngineSession, LanguageModel, Tokenizer, Wanted};
+use chimera_engine::{EngineError, EngineSession, LanguageModel, Texts, Tokenizer, Wanted};
 use futures_executor::block_on;
 use futures_util::StreamExt;
 
@@ -215,7 +218,7 @@ fn all() -> Vec<TensorSpec> {
 fn parts(tensors: &[TensorSpec], profiles: Profiles) -> Parts {
     Parts {
         info: ModelInfo::named("double"),
-        tokenizer: Tokenizer::bytes_only(VOCABULARY).map(Arc::new).map_err(|error| error.to_string()),
+        texts: Texts::new(Path::new("double"), Tokenizer::bytes_only(VOCABULARY), Ok(None)),
         end_of_sequence: vec![96],
         context: CONTEXT,
         profiles,

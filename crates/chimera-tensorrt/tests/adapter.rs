@@ -103,13 +103,13 @@ fn wrong_libraries_are_named_and_never_run() {
     for name in names {
         fs::write(folder.path().join(name), "text\n").unwrap();
     }
-    assert!(said().contains("no ELF file"), "{}", said());
+    assert!(said().contains("no ELF library"), "{}", said());
     let Some(real) = common::libraries() else { return };
     // The first megabyte of the real library: its headers are whole, the rest is missing.
     let mut head = Vec::new();
     fs::File::open(real.join(names[0])).unwrap().take(1 << 20).read_to_end(&mut head).unwrap();
     fs::write(folder.path().join(names[0]), head).unwrap();
-    assert!(said().contains("cut off"), "{}", said());
+    assert!(said().contains("ends too early"), "{}", said());
     // A whole library of NVIDIA's, but the other one.
     for name in names {
         fs::copy(real.join(names[1]), folder.path().join(name)).unwrap();

@@ -12,7 +12,7 @@ mod common;
 
 use std::sync::OnceLock;
 
-use chimera_conformance::{Fixture, MultiByte, conformance_suite};
+use chimera_conformance::{Fixture, MultiByte, conformance_suite, models};
 use chimera_core::{Availability, InferenceBackend, SystemClock};
 use chimera_tensorrt::{EngineCache, TensorRtBackend, TensorRtBackendBuilder};
 use chimera_zoo::Variant;
@@ -28,20 +28,11 @@ fn fixture() -> Fixture {
     Fixture::new(MODEL, MultiByte::decodes(move |ids| tokenizer.decode(ids)))
 }
 
-/// A folder in which the model is found by its name.
-fn models() -> std::path::PathBuf {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let to = folder.path().join(MODEL);
-        std::fs::create_dir(&to).expect("a folder");
-        for entry in std::fs::read_dir(common::files(MODEL, Variant::F32Onnx).dir).expect("a folder") {
-            let entry = entry.expect("an entry");
-            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
-        }
-        folder
-    });
-    folder.path().to_owned()
+/// The model, found by its name, beside a chat template: the zoo's models bring none.
+fn with_template() -> std::path::PathBuf {
+    let folder = std::path::Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/with-template-tensorrt"));
+    let files = common::files(MODEL, Variant::F32Onnx);
+    models::with_template_beside(&files.dir, MODEL, folder).expect("a copy of the model")
 }
 
 fn with_library(builder: TensorRtBackendBuilder) -> TensorRtBackendBuilder {
@@ -67,7 +58,7 @@ fn missing() -> Option<String> {
 
 conformance_suite! {
     backend: |fixture| with_library(TensorRtBackend::builder(fixture.clock()))
-        .models_dir(models())
+        .models_dir(with_template())
         .cache(EngineCache::at(concat!(env!("CARGO_TARGET_TMPDIR"), "/engines")))
         .build(),
     fixture: fixture,

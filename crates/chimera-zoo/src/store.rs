@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::ZooError;
 use crate::hash::{HashedFile, sha256_file, sha256_of};
+use crate::making::{Running, Work};
 use crate::manifest::{FileEntry, MANIFEST_FORMAT, Manifest};
 use crate::onnx;
 use crate::real::real_model;
@@ -171,7 +172,9 @@ impl Zoo {
         if variant == Variant::Int8DynamicOnnx {
             return self.derive_dynamic(&self.ensure_spec(spec, Variant::F32Onnx)?);
         }
-        self.ensure_dir(&self.dir_of(spec, variant), |dir| write_model(dir, &Job::generated(spec, variant)?))
+        self.ensure_dir(&self.dir_of(spec, variant), Running::new(Work::Generation), |dir| {
+            write_model(dir, &Job::generated(spec, variant)?)
+        })
     }
 
     /// Why a variant cannot exist for a model, if it cannot: what [`Zoo::ensure`] would say, without making anything.
@@ -194,10 +197,11 @@ impl Zoo {
         self.root.join(format!("{}-{}", spec.name, &hash[..16])).join(variant.name())
     }
 
-    /// Opens `dir`, or has `make` fill a temporary folder that then becomes `dir`.
+    /// Opens `dir`, or has `make` fill a temporary folder that then becomes `dir`; `running` has just begun.
     pub(crate) fn ensure_dir(
         &self,
         dir: &Path,
+        running: Running,
         make: impl FnOnce(&Path) -> Result<Manifest, ZooError>,
     ) -> Result<ModelFiles, ZooError> {
         if dir.is_dir() {
@@ -212,6 +216,7 @@ impl Zoo {
             source: error.into(),
         })?;
         write_file(&temporary.path, MANIFEST, &text)?;
+        running.end(&temporary.path)?;
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent).map_err(ZooError::io("create", parent))?;
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use chimera_candle::CandleBackend;
+use chimera_conformance::models;
 use chimera_core::{BackendExt, Session};
 use chimera_zoo::{ModelFiles, Variant, Zoo};
 
@@ -15,22 +16,9 @@ pub(crate) fn files(name: &str, variant: Variant) -> ModelFiles {
 
 /// A folder in which the model is found by its name, as a backend looks for it.
 pub(crate) fn models_dir(name: &str, variant: Variant) -> std::path::PathBuf {
-    let files = files(name, variant);
     let folder =
         std::path::PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/by-name")).join(variant.name());
-    let link = folder.join(name);
-    std::fs::create_dir_all(&link).unwrap();
-    for entry in std::fs::read_dir(&files.dir).unwrap() {
-        let entry = entry.unwrap();
-        let to = link.join(entry.file_name());
-        if !to.exists() {
-            // Several test processes may come here at once: whole files or none.
-            let partial = link.join(format!(".{}-{}", std::process::id(), entry.file_name().display()));
-            std::fs::copy(entry.path(), &partial).unwrap();
-            std::fs::rename(&partial, &to).unwrap();
-        }
-    }
-    folder
+    models::by_name(&files(name, variant).dir, name, &folder).unwrap()
 }
 
 /// The model, resident.

@@ -31,16 +31,8 @@ pub fn locate(model: &ModelRef, models: Option<&Path>) -> Result<Located, FileEr
     if let Some(path) = &model.path {
         return at(path);
     }
-    let Some(models) = models else {
-        return Err(FileError::NotFound("it has no path, and no folder of models is configured".into()));
-    };
-    // A name is not a way out of the folder.
-    let plain = Path::new(&*model.name).components().all(|c| matches!(c, std::path::Component::Normal(_)));
-    if model.name.is_empty() || !plain {
-        return Err(FileError::NotFound(format!("{:?} is no name of a file or folder", model.name)));
-    }
-    let folder = models.join(&*model.name);
-    let file = models.join(format!("{}.gguf", model.name));
+    let folder = in_models(&model.name, models)?;
+    let file = folder.with_file_name(format!("{}.gguf", folder.file_name().unwrap_or_default().display()));
     if folder.is_dir() {
         at(&folder)
     } else if file.is_file() {
@@ -48,6 +40,19 @@ pub fn locate(model: &ModelRef, models: Option<&Path>) -> Result<Located, FileEr
     } else {
         Err(FileError::NotFound(format!("neither {} nor {} exists", folder.display(), file.display())))
     }
+}
+
+/// The place of a name in the folder of models.
+pub(super) fn in_models(name: &str, models: Option<&Path>) -> Result<PathBuf, FileError> {
+    let Some(models) = models else {
+        return Err(FileError::NotFound("it has no path, and no folder of models is configured".into()));
+    };
+    // A name is not a way out of the folder.
+    let plain = Path::new(name).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+    if name.is_empty() || !plain {
+        return Err(FileError::NotFound(format!("{name:?} is no name of a file or folder")));
+    }
+    Ok(models.join(name))
 }
 
 fn at(path: &Path) -> Result<Located, FileError> {

@@ -11,7 +11,7 @@ mod json;
 mod pieces;
 mod spm;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, path::Path};
 
 use control::{Control, Part};
 pub use gguf::GgufVocabulary;
@@ -56,6 +56,9 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
+/// Size of GPT-2's vocabulary.
+const GPT2_VOCABULARY: usize = 50_257;
+
 /// GPT-2's `<|endoftext|>`, which stands for no text.
 const GPT2_END: u32 = 50_256;
 
@@ -91,6 +94,29 @@ impl Tokenizer {
             begin: None,
             control: Control::default(),
         })
+    }
+
+    /// The tokenizer of a model that brings none: that of GPT-2 for a model of its family and vocabulary, else one token
+    /// per byte.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::bytes_only`].
+    pub fn without_file(family: &str, vocabulary: usize) -> Result<Self, TokenizerError> {
+        if family == "gpt2" && vocabulary == GPT2_VOCABULARY {
+            return Ok(Self::gpt2());
+        }
+        Self::bytes_only(vocabulary)
+    }
+
+    /// The tokenizer of a model's folder: `tokenizer.json`, else as [`Tokenizer::without_file`].
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_json`] and [`Tokenizer::bytes_only`].
+    pub fn beside(folder: &Path, family: &str, vocabulary: usize) -> Result<Self, TokenizerError> {
+        match std::fs::read(folder.join("tokenizer.json")) {
+            Ok(json) => Self::from_json(&json),
+            Err(_) => Self::without_file(family, vocabulary),
+        }
     }
 
     /// The content of a `tokenizer.json`.

@@ -26,17 +26,23 @@ use chimera_telemetry::HostProbe;
 pub(crate) use self::{
     generation::{End, Scratch, Until, drive},
     length::{exactly, text_of},
+    record::trial_end,
     resident::Obstacle,
 };
 use self::{
     prompt::{Prepared, Salt},
-    record::{Recorded, trial_end},
+    record::Recorded,
     resident::Residents,
 };
 use crate::{BlockEnd, Cancel, HarnessError, Progress, Registry, Sink, host::trial_noise};
 
 /// How long a cancelled block waits for its backend to come to rest.
 const IDLE_AFTER_CANCEL: Duration = Duration::from_secs(5);
+
+/// How long nothing runs between trials of two backends. Threads of an engine spin for some milliseconds after their work,
+/// in the hope of more; the next engine must not pay for that. An engine's own trials follow each other at once, as its users'
+/// requests do.
+const REST: Duration = Duration::from_millis(20);
 
 /// One block and what it is run with.
 #[derive(Clone, Copy)]
@@ -120,6 +126,7 @@ pub async fn run_block(
         residents: Residents::default(),
         used: Used::default(),
         scratch: Scratch::default(),
+        last: None,
         timeout: Duration::try_from_secs_f64(run.settings.design.process.timeout_s).unwrap_or(Duration::MAX),
     };
     let mut end = BlockEnd::Done;
@@ -195,6 +202,8 @@ struct Runner<'a> {
     residents: Residents<'a>,
     used: Used<'a>,
     scratch: Scratch,
+    /// Backend of the last trial.
+    last: Option<&'a str>,
     timeout: Duration,
 }
 
@@ -252,6 +261,9 @@ impl<'a> Runner<'a> {
         let nonce_tokens = ready.prompt.nonce_tokens();
         fits_context(ready.session.model().context, ready.prompt.expected, trial.factors.budget)?;
 
+        if self.last.replace(&cell.backend).is_some_and(|last| last != cell.backend) {
+            limits.within(run.clock.sleep_until(run.clock.now().after(REST))).await?;
+        }
         limits.within(ready.session.idle()).await.map_err(|obstacle| obstacle.during("waiting for rest"))?;
         trial.firsts = self.used.firsts(cell);
         trial.started_unix_ms = wall(&run);

@@ -91,7 +91,7 @@ pub(super) fn host_flags(host: Option<HostNoise>, limits: &Limits) -> Vec<Flag> 
 }
 
 /// A trial in a few words.
-pub(super) fn trial_end(trial: &Trial) -> TrialEnd {
+pub(crate) fn trial_end(trial: &Trial) -> TrialEnd {
     let sent = trial.lanes.iter().filter_map(|lane| lane.sent).min();
     let last = trial.lanes.iter().filter_map(|lane| lane.last_token.or(lane.prompt_processed)).max();
     let generated = trial.lanes.iter().map(|lane| lane.generated.map(u64::from)).sum::<Option<u64>>();

@@ -24,7 +24,7 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Exit status of a process that did not stop in time.
-const EXIT_LATE: i32 = 75;
+pub(super) const EXIT_LATE: i32 = 75;
 
 /// Runs the block that a supervisor asks for on `input`, and tells it what happens on `output`, one line of JSON each.
 ///

@@ -2,6 +2,7 @@
 //! It measures nothing itself but the host's noise over the whole run; trials are run and recorded by the blocks.
 
 mod child;
+mod crash;
 mod inline;
 mod job;
 mod launcher;
@@ -10,7 +11,7 @@ mod process;
 mod quality;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -167,11 +168,12 @@ impl Supervisor {
                 Some(error)
             }
         };
-        for index in pending {
-            if stopped.is_some() {
-                break;
-            }
-            if cancel.is_set() {
+        if stopped.is_none() {
+            self.pass_over_crashed(report)?;
+        }
+        let mut pending = VecDeque::from(pending);
+        while let Some(index) = pending.pop_front() {
+            if stopped.is_some() || cancel.is_set() {
                 break;
             }
             match self.block(index, launcher, cancel, &mut ledger, report) {
@@ -181,7 +183,11 @@ impl Supervisor {
                     failures.push(format!("block {index}: {reason}"));
                     break; // What keeps one block from its records keeps the next one too.
                 }
-                Ok(BlockEnd::Died { reason }) => {
+                // An engine that ends its process takes nothing with it but its own cells.
+                Ok(BlockEnd::Died { reason, crashed: true }) if self.blame(index, &reason, report)? => {
+                    pending.push_front(index);
+                }
+                Ok(BlockEnd::Died { reason, .. }) => {
                     failures.push(format!("the process of block {index} died: {reason}"));
                     if self.on_death == OnDeath::Stop {
                         break;
@@ -284,7 +290,7 @@ impl Supervisor {
         let counts = self.counts();
         let failure = match &end {
             BlockEnd::Done | BlockEnd::Cancelled => None,
-            BlockEnd::Failed { reason, .. } | BlockEnd::Died { reason } => Some(reason.clone()),
+            BlockEnd::Failed { reason, .. } | BlockEnd::Died { reason, .. } => Some(reason.clone()),
         };
         self.run.update(|manifest| {
             if let Some(process) = manifest.processes.last_mut() {

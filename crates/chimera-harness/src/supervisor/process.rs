@@ -124,6 +124,17 @@ impl Drop for Ended {
     }
 }
 
+/// Whether a process ended by a fault of its own: by a signal that faults raise, or with a status that it did not choose.
+fn crashed(status: ExitStatus) -> bool {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        // Illegal instruction, trap, abort, bus error, arithmetic, segmentation, system call.
+        let bus_and_call: [i32; 2] = if cfg!(target_os = "linux") { [7, 31] } else { [10, 12] };
+        return [4, 5, 6, 8, 11].contains(&signal) || bus_and_call.contains(&signal);
+    }
+    status.code() != Some(super::child::EXIT_LATE)
+}
+
 /// Keeps a terminal's Ctrl-C from the child: its supervisor decides, and asks it to stop.
 #[cfg(unix)]
 fn apart(command: &mut Command) {
@@ -204,7 +215,7 @@ impl Listener {
                     reason.push_str("; it last said: ");
                     reason.push_str(&self.last_words.join(" / "));
                 }
-                BlockEnd::Died { reason }
+                BlockEnd::Died { reason, crashed: crashed(status) }
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use chimera_records::{QualityRecord, RunStatus};
 
-use super::{BlockJob, Launcher, Ledger, Supervisor, available_threads, repair};
+use super::{BlockJob, Launcher, Ledger, Supervisor, available_threads, crash::CRASHED, repair};
 use crate::{
     BlockEnd, Cancel, CheckJob, HarnessError, Progress, checks,
     quality::{Question, clear},
@@ -134,7 +134,7 @@ impl Supervisor {
                 });
                 return Err(error);
             }
-            BlockEnd::Died { reason } => {
+            BlockEnd::Died { reason, crashed } => {
                 for repair in repair(&self.run)? {
                     self.run.update(|manifest| manifest.repairs.push(repair))?;
                 }
@@ -144,7 +144,7 @@ impl Supervisor {
                     self.answer_for(
                         job,
                         open,
-                        "died",
+                        if *crashed { CRASHED } else { "died" },
                         &format!("the process that checked it died: {reason}"),
                         report,
                     )?;

@@ -9,7 +9,7 @@ mod tests;
 use std::{ffi::CStr, sync::OnceLock};
 
 use chimera_core::{BackendError, BackendId};
-use chimera_engine::{EngineError, files::FileError};
+use chimera_engine::{EngineError, EngineThread, files::FileError};
 use llama_cpp_2::{LlamaCppError, llama_backend::LlamaBackend};
 use llama_cpp_sys_2 as sys;
 
@@ -41,6 +41,15 @@ fn library() -> Result<&'static LlamaBackend, EngineError> {
     static LIBRARY: OnceLock<Result<LlamaBackend, LlamaCppError>> = OnceLock::new();
     log::install();
     LIBRARY.get_or_init(LlamaBackend::init).as_ref().map_err(|error| EngineError::failed(error.to_string()))
+}
+
+/// The thread of all models. OpenMP gives each thread that calls it a team of its own, and waits in another way where all
+/// teams together have more threads than there are processors: with a thread per model, a second model would make every
+/// barrier of the first a sleep, and small models several times as slow.
+pub(crate) fn thread() -> Result<&'static EngineThread, EngineError> {
+    static THREAD: OnceLock<Result<EngineThread, String>> = OnceLock::new();
+    let start = || EngineThread::start("llamacpp-engine").map_err(|error| error.to_string());
+    THREAD.get_or_init(start).as_ref().map_err(|error| EngineError::failed(error.as_str()))
 }
 
 /// Whether a device other than the CPU is there.

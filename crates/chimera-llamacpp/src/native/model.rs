@@ -3,7 +3,9 @@
 use std::{any::Any, num::NonZeroU32, path::Path, sync::Arc};
 
 use chimera_core::{LoadOptions, ModelInfo};
-use chimera_engine::{EngineError, KvCache, LanguageModel, Logits, Tokenizer, Wanted, files::FileError};
+use chimera_engine::{
+    ChatTemplate, EngineError, KvCache, LanguageModel, Logits, Tokenizer, Wanted, files::FileError,
+};
 use llama_cpp_2::{
     DecodeError,
     context::{
@@ -132,10 +134,11 @@ impl Model {
         let count = u32::try_from(positions).map_err(|_| EngineError::OutOfMemory(too_much()))?;
         let (lanes_32, threads) = (lanes as u32, i32::try_from(threads()).unwrap_or(i32::MAX));
         // Flash Attention rounds to F16 on its way; where all is F32, attention is too.
-        let (kind, attention) = if self.header.full_precision {
-            (KvCacheType::F32, sys::LLAMA_FLASH_ATTN_TYPE_DISABLED)
-        } else {
-            (KvCacheType::F16, sys::LLAMA_FLASH_ATTN_TYPE_AUTO)
+        let (kind, attention) = match (self.header.full_precision, self.header.narrow) {
+            (true, false) => (KvCacheType::F32, sys::LLAMA_FLASH_ATTN_TYPE_DISABLED),
+            (true, true) => (KvCacheType::F32, sys::LLAMA_FLASH_ATTN_TYPE_ENABLED),
+            (false, true) => (KvCacheType::F16, sys::LLAMA_FLASH_ATTN_TYPE_ENABLED),
+            (false, false) => (KvCacheType::F16, sys::LLAMA_FLASH_ATTN_TYPE_AUTO),
         };
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(count))
@@ -232,7 +235,11 @@ impl LanguageModel for Model {
     }
 
     fn tokenizer(&self) -> Result<Arc<Tokenizer>, String> {
-        self.header.tokenizer.clone()
+        self.header.texts.tokenizer.clone()
+    }
+
+    fn chat_template(&self) -> Result<Arc<ChatTemplate>, String> {
+        self.header.texts.chat.clone()
     }
 
     fn end_of_sequence(&self) -> &[u32] {

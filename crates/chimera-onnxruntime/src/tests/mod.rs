@@ -6,7 +6,7 @@ use std::{
 };
 
 use chimera_core::{Availability, LoadOptions, ModelRef};
-use chimera_engine::{EngineError, LanguageModel, Wanted};
+use chimera_engine::{EngineError, LanguageModel, Wanted, files::GraphFiles};
 use chimera_zoo::{ModelFiles, Variant, Zoo};
 use ort::{
     memory::Allocator,
@@ -18,7 +18,6 @@ use crate::{
     cache::Cache,
     device,
     error::of_run,
-    files::locate,
     library::{self, Loaded},
     model::OrtModel,
     options::{Options, Provider, Shapes},
@@ -57,7 +56,7 @@ fn files(name: &str) -> ModelFiles {
 }
 
 fn model(library: &Loaded, options: &Options) -> OrtModel {
-    let located = locate(&ModelRef::at("model", files("llama-0.1m").dir), None).unwrap();
+    let located = GraphFiles::locate(&ModelRef::at("model", files("llama-0.1m").dir), None).unwrap();
     OrtModel::load("model", &located, &LoadOptions::default(), library, options).unwrap()
 }
 
@@ -88,7 +87,7 @@ fn a_provider_that_is_not_there_is_never_the_cpu() {
         let obstacle = device::obstacle(&library, &options).unwrap();
         println!("{obstacle}");
         assert!(matches!(obstacle, Availability::NoDevice { .. } | Availability::LibraryMissing { .. }));
-        let located = locate(&ModelRef::at("model", files("llama-0.1m").dir), None).unwrap();
+        let located = GraphFiles::locate(&ModelRef::at("model", files("llama-0.1m").dir), None).unwrap();
         let loaded = OrtModel::load("model", &located, &LoadOptions::default(), &library, &options);
         let Err(error) = loaded else { panic!("{provider} was replaced by something else") };
         assert!(error.to_string().contains(&provider.to_string()), "{error}");

@@ -119,7 +119,7 @@ pub fn section<'a>(
                     one.to_string().into(),
                     label.into(),
                     cell(load.clone(), "no load was recorded"),
-                    Cell::or_missing(made, "nothing had to be made, or it was there already"),
+                    Cell::or_missing(made, "nothing had to be made, or nobody noted how long it took"),
                     cell(super::mean(&extra).map_err(at())?, "no block has a load of both"),
                     tokens,
                     says.into(),
@@ -130,7 +130,7 @@ pub fn section<'a>(
     Ok(Section::new("building", "Cost before the first token")
         .paragraph(
             "An engine that has to be built, quantised or converted first is faster only after it has earned that back. What was \
-             made once is counted in full; a result that lay there already from an earlier run is listed and not counted.",
+             made once is counted in full, also where an earlier run made it: then with the time that it took there.",
         )
         .table(builds(run))
         .table(table)
@@ -180,7 +180,6 @@ fn made_once(run: &RunData, one: Contestant<'_>) -> Option<f64> {
             QualityRecord::Build(build)
                 if build.backend == one.arm.backend
                     && build.model == one.model
-                    && !build.cached
                     && build.what != "session" =>
             {
                 Some(build.seconds)
@@ -202,13 +201,15 @@ fn per_token<'a>(index: &Index<'a>, one: Contestant<'a>, field: &Field<'a>, quan
 
 fn builds(run: &RunData) -> Table {
     let mut table = Table::new("builds", "What was made before anything was timed")
-        .caption("One row per thing made or loaded. There already: what an earlier run had made was used; the time is not that of making it.")
+        .caption(
+            "One row per thing made or loaded. Made before this run: the time is what making it took then.",
+        )
         .column(Column::text("backend", "Backend"))
         .column(Column::text("model", "Model"))
         .column(Column::text("what", "What"))
         .column(Column::number("seconds", "Time", "s"))
         .column(Column::number("bytes", "Size", "B"))
-        .column(Column::text("cached", "There already"));
+        .column(Column::text("cached", "Made before this run"));
     for record in &run.quality {
         let QualityRecord::Build(build) = record else { continue };
         table.push_row([

@@ -8,9 +8,10 @@ use std::{
 };
 
 use chimera_core::Availability;
+use chimera_engine::files::check_library;
 use libloading::Library;
 
-use crate::{VARIABLE, elf};
+use crate::VARIABLE;
 
 /// The version whose headers this was compiled with.
 const SPOKEN: (i32, i32) = (1, 7);
@@ -63,7 +64,7 @@ fn within(folder: &Path) -> Result<Loaded, String> {
             format!("{} holds no {library} and {parser}", folder.display())
         })?;
     for path in &pair {
-        elf::check(path).map_err(|what| format!("{}: {what}", path.display()))?;
+        check_library(path).map_err(|what| format!("{}: {what}", path.display()))?;
     }
     let [library, parser] = pair;
     take(&library.to_string_lossy(), &parser.to_string_lossy())
@@ -147,12 +148,12 @@ mod tests {
         refused("holds no");
         fs::write(&parser, "text\n").unwrap();
         if cfg!(target_os = "linux") {
-            refused("no ELF file");
+            refused("no ELF library");
             // A program of this machine, whole and cut off: the first is no TensorRT, the second is never touched.
             let own = fs::read(env::current_exe().unwrap()).unwrap();
             fs::write(&parser, &own).unwrap();
             fs::write(&library, &own[..8192]).unwrap();
-            refused("cut off");
+            refused("ends too early");
         }
     }
 

@@ -1,69 +1,68 @@
-//! From a model's name or path to its files, and what stands in `config.json` beside a graph.
+//! ONNX graphs: from a model's name or path to its files, and what stands in `config.json` beside a graph, which does not
+//! tell it. The graph itself is read elsewhere.
 
 use std::path::{Path, PathBuf};
 
 use chimera_core::ModelRef;
 use serde_json::Value;
 
-use crate::error::LoadError;
+use super::{FileError, locate::in_models};
 
-/// Files of one model.
+/// Files of one model that is a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Located {
-    pub(crate) graph: PathBuf,
+pub struct GraphFiles {
+    /// The graph.
+    pub graph: PathBuf,
     /// Where `config.json` and `tokenizer.json` are; exports put graphs in a folder `onnx` below it.
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
 }
 
 const GRAPH: &str = "model.onnx";
 const CONFIG: &str = "config.json";
 
-/// Finds a model: at its path where it has one, else by name in the folder of models.
-pub(crate) fn locate(model: &ModelRef, models: Option<&Path>) -> Result<Located, LoadError> {
-    if let Some(path) = &model.path {
-        return at(path);
+impl GraphFiles {
+    /// Finds a model: at its path where it has one, else by name in the folder of models.
+    ///
+    /// # Errors
+    /// There is none, or what is there is no graph.
+    pub fn locate(model: &ModelRef, models: Option<&Path>) -> Result<Self, FileError> {
+        match &model.path {
+            Some(path) => at(path),
+            None => at(&in_models(&model.name, models)?),
+        }
     }
-    let Some(models) = models else {
-        return Err(LoadError::NotFound("it has no path, and no folder of models is configured".into()));
-    };
-    // A name is not a way out of the folder.
-    let plain = Path::new(&*model.name).components().all(|c| matches!(c, std::path::Component::Normal(_)));
-    if model.name.is_empty() || !plain {
-        return Err(LoadError::NotFound(format!("{:?} is no name of a file or folder", model.name)));
-    }
-    at(&models.join(&*model.name))
 }
 
-fn at(path: &Path) -> Result<Located, LoadError> {
+fn at(path: &Path) -> Result<GraphFiles, FileError> {
     let graph = if path.is_dir() {
         in_folder(path)?
     } else if !path.exists() {
-        return Err(LoadError::NotFound(format!("{} does not exist", path.display())));
+        return Err(FileError::NotFound(format!("{} does not exist", path.display())));
     } else if path.extension().is_some_and(|extension| extension == "onnx") {
         path.to_owned()
     } else {
-        return Err(LoadError::invalid(path, "it is neither .onnx nor a folder of a model"));
+        return Err(FileError::invalid(path, "it is neither .onnx nor a folder of a model"));
     };
     let beside = graph.parent().unwrap_or(Path::new(".")).to_owned();
     let above = beside.parent().filter(|above| beside.ends_with("onnx") && above.join(CONFIG).is_file());
     let folder = if beside.join(CONFIG).is_file() { &*beside } else { above.unwrap_or(&beside) }.to_owned();
-    Ok(Located { graph, folder })
+    Ok(GraphFiles { graph, folder })
 }
 
-fn in_folder(folder: &Path) -> Result<PathBuf, LoadError> {
+fn in_folder(folder: &Path) -> Result<PathBuf, FileError> {
     for graph in [folder.join(GRAPH), folder.join("onnx").join(GRAPH)] {
         if graph.is_file() {
             return Ok(graph);
         }
     }
-    let entries = std::fs::read_dir(folder).map_err(|e| LoadError::io(folder, e))?;
+    let entries = std::fs::read_dir(folder).map_err(|e| FileError::io(folder, e))?;
     let mut files: Vec<PathBuf> =
         entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect();
     files.sort();
     match files.as_slice() {
         [file] => Ok(file.clone()),
-        [] => Err(LoadError::NotFound(format!("{} holds no {GRAPH}", folder.display()))),
-        several => Err(LoadError::NotFound(format!(
+        [] => Err(FileError::NotFound(format!("{} holds no {GRAPH}", folder.display()))),
+        several => Err(FileError::NotFound(format!(
             "{} holds {} .onnx files: name one of them",
             folder.display(),
             several.len()
@@ -71,37 +70,50 @@ fn in_folder(folder: &Path) -> Result<PathBuf, LoadError> {
     }
 }
 
-/// What an export says of its model, under the names of either family.
+/// What `config.json` says of a model, under the names of either family.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Config {
-    pub(crate) family: String,
-    pub(crate) layers: usize,
-    pub(crate) width: usize,
-    pub(crate) heads: usize,
-    pub(crate) kv_heads: usize,
-    pub(crate) head_dim: usize,
-    pub(crate) context: usize,
-    pub(crate) vocabulary: Option<usize>,
-    pub(crate) end_of_sequence: Vec<u32>,
+#[non_exhaustive]
+pub struct GraphConfig {
+    /// `model_type`: `gpt2`, `llama`.
+    pub family: String,
+    /// Blocks.
+    pub layers: usize,
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Heads of queries.
+    pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Longest prompt and answer together.
+    pub context: usize,
+    /// Tokens that it knows, where it says so.
+    pub vocabulary: Option<usize>,
+    /// Tokens that end an answer; those of `generation_config.json` before those of `config.json`.
+    pub end_of_sequence: Vec<u32>,
 }
 
-impl Config {
+impl GraphConfig {
     /// Reads `config.json` and, where it is there, `generation_config.json`.
-    pub(crate) fn read(folder: &Path) -> Result<Self, LoadError> {
+    ///
+    /// # Errors
+    /// No file, or one that lacks a shape or has one that cannot be.
+    pub fn read(folder: &Path) -> Result<Self, FileError> {
         let path = folder.join(CONFIG);
         let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => LoadError::NotFound(format!(
+            std::io::ErrorKind::NotFound => FileError::NotFound(format!(
                 "{} is missing: a graph does not tell its context, its heads or its end-of-sequence token",
                 path.display()
             )),
-            _ => LoadError::io(&path, error),
+            _ => FileError::io(&path, error),
         })?;
         let config: Value =
-            serde_json::from_slice(&bytes).map_err(|e| LoadError::invalid(&path, e.to_string()))?;
+            serde_json::from_slice(&bytes).map_err(|e| FileError::invalid(&path, e.to_string()))?;
         let generation = std::fs::read(folder.join("generation_config.json")).ok();
         let generation =
             generation.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null);
-        Self::parse(&config, &generation).map_err(|what| LoadError::invalid(&path, what))
+        Self::parse(&config, &generation).map_err(|what| FileError::invalid(&path, what))
     }
 
     fn parse(config: &Value, generation: &Value) -> Result<Self, String> {
@@ -170,35 +182,35 @@ mod tests {
         }
         make("f/one.onnx");
         make("f/two.onnx");
-        let find = |name: &str| locate(&ModelRef::named(name), Some(root));
+        let find = |name: &str| GraphFiles::locate(&ModelRef::named(name), Some(root));
         let place =
-            |graph: &str, folder: &str| Located { graph: root.join(graph), folder: root.join(folder) };
+            |graph: &str, folder: &str| GraphFiles { graph: root.join(graph), folder: root.join(folder) };
         assert_eq!(find("a").expect("a model"), place("a/model.onnx", "a"));
         assert_eq!(find("b").expect("an export"), place("b/onnx/model.onnx", "b"));
         assert_eq!(find("c").expect("one graph"), place("c/x.onnx", "c"));
-        let direct = locate(&ModelRef::at("x", root.join("b/onnx/model.onnx")), None);
+        let direct = GraphFiles::locate(&ModelRef::at("x", root.join("b/onnx/model.onnx")), None);
         assert_eq!(direct.expect("a path"), place("b/onnx/model.onnx", "b"));
         for name in ["d", "f", "g", "", "../a", "/etc"] {
-            assert!(matches!(find(name), Err(LoadError::NotFound(_))), "{name}");
+            assert!(matches!(find(name), Err(FileError::NotFound(_))), "{name}");
         }
-        let odd = locate(&ModelRef::at("e", root.join("e.bin")), None);
-        assert!(matches!(odd, Err(LoadError::Invalid { .. })));
+        let odd = GraphFiles::locate(&ModelRef::at("e", root.join("e.bin")), None);
+        assert!(matches!(odd, Err(FileError::Invalid { .. })));
     }
 
     #[test]
     fn configs_of_both_families_are_read() {
         let gpt2 = json!({"model_type": "gpt2", "n_layer": 2, "n_embd": 64, "n_head": 4, "n_positions": 128,
                           "vocab_size": 100, "eos_token_id": 99});
-        let read = Config::parse(&gpt2, &Value::Null).expect("a config");
+        let read = GraphConfig::parse(&gpt2, &Value::Null).expect("a config");
         assert_eq!((read.layers, read.width, read.heads, read.kv_heads, read.head_dim), (2, 64, 4, 4, 16));
         assert_eq!((read.context, read.vocabulary, read.end_of_sequence), (128, Some(100), vec![99]));
         let llama = json!({"model_type": "llama", "num_hidden_layers": 3, "hidden_size": 60, "head_dim": 8,
                            "num_attention_heads": 7, "num_key_value_heads": 1, "max_position_embeddings": 256,
                            "eos_token_id": 1});
-        let read = Config::parse(&llama, &json!({"eos_token_id": [2, 3]})).expect("a config");
+        let read = GraphConfig::parse(&llama, &json!({"eos_token_id": [2, 3]})).expect("a config");
         assert_eq!((read.kv_heads, read.head_dim, read.end_of_sequence), (1, 8, vec![2, 3]));
-        assert!(Config::parse(&json!({"n_layer": 0}), &Value::Null).is_err());
+        assert!(GraphConfig::parse(&json!({"n_layer": 0}), &Value::Null).is_err());
         let uneven = json!({"n_layer": 1, "n_embd": 10, "n_head": 3, "n_positions": 8});
-        assert!(Config::parse(&uneven, &Value::Null).expect_err("no whole heads").contains("divide"));
+        assert!(GraphConfig::parse(&uneven, &Value::Null).expect_err("no whole heads").contains("divide"));
     }
 }

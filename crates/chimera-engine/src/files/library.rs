@@ -19,8 +19,11 @@ const MACHINE: Option<u16> = if cfg!(target_arch = "x86_64") {
 /// Segments that are mapped.
 const LOAD: u32 = 1;
 
-/// Why a file cannot be a library of this system, or nothing.
-pub(crate) fn look_at(path: &Path) -> Result<(), String> {
+/// Whether a file can be a shared library of this system that is whole.
+///
+/// # Errors
+/// What it is instead, or what is missing of it.
+pub fn check_library(path: &Path) -> Result<(), String> {
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut head = [0; 64];
@@ -116,7 +119,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("lib.so");
         std::fs::write(&path, bytes).expect("a file");
-        look_at(&path).err()
+        check_library(&path).err()
     }
 
     /// A header with one loaded segment of the whole file.
@@ -142,7 +145,7 @@ mod tests {
         assert_eq!(said(&library(256, ours)), None);
         let real = std::env::current_exe().expect("a program");
         // A position-independent program has the header of a library.
-        assert_eq!(look_at(&real), Ok(()));
+        assert_eq!(check_library(&real), Ok(()));
     }
 
     #[test]
@@ -165,6 +168,6 @@ mod tests {
         let mut headers = library(256, ours);
         headers[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
         says(&headers, "too early");
-        assert!(look_at(Path::new("no/such/library.so")).is_err());
+        assert!(check_library(Path::new("no/such/library.so")).is_err());
     }
 }
