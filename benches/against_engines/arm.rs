@@ -6,7 +6,9 @@ use std::{
     time::Instant,
 };
 
-use chimera_zoo::Zoo;
+use chimera_core::{Batch, EventKind, ModelInfo, Request, Session};
+use chimera_zoo::{Variant, Zoo};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 /// What every arm of an engine runs.
@@ -62,11 +64,20 @@ pub(crate) struct Figures {
     /// From the first token to the last.
     pub(crate) decode_s: f64,
     pub(crate) tokens: Vec<u32>,
+    /// Bytes of weights that one token reads, where the arm has a file of its own.
+    pub(crate) bytes_per_token: Option<u64>,
 }
 
 impl Figures {
     pub(crate) fn to_json(&self) -> String {
-        json!({ "prefill_s": self.prefill_s, "decode_s": self.decode_s, "tokens": self.tokens }).to_string()
+        let Self { prefill_s, decode_s, tokens, bytes_per_token } = self;
+        json!({
+            "prefill_s": prefill_s,
+            "decode_s": decode_s,
+            "tokens": tokens,
+            "bytes_per_token": bytes_per_token,
+        })
+        .to_string()
     }
 
     pub(crate) fn from_json(text: &str) -> Self {
@@ -77,20 +88,38 @@ impl Figures {
             prefill_s: number("prefill_s"),
             decode_s: number("decode_s"),
             tokens: tokens.iter().map(|id| id.as_u64().expect("an id") as u32).collect(),
+            bytes_per_token: value["bytes_per_token"].as_u64(),
         }
     }
 }
 
-/// Runs a function of (tokens so far) greedily and takes the times: once to warm up, then once.
+/// Generations of one process, after one to warm up. Their median counts.
+pub(crate) const GENERATIONS: usize = 5;
+
+/// Runs a function of (tokens so far) greedily and takes the times.
 pub(crate) fn timed(mut generate: impl FnMut(&mut dyn FnMut(u32))) -> Figures {
     generate(&mut |_| {});
-    let (start, mut stamps, mut tokens) = (Instant::now(), Vec::new(), Vec::new());
-    generate(&mut |token| {
-        stamps.push(start.elapsed().as_secs_f64());
-        tokens.push(token);
-    });
-    let (first, last) = (stamps[0], stamps[stamps.len() - 1]);
-    Figures { prefill_s: first, decode_s: last - first, tokens }
+    median((0..GENERATIONS).map(|_| {
+        let (start, mut stamps, mut tokens) = (Instant::now(), Vec::new(), Vec::new());
+        generate(&mut |token| {
+            stamps.push(start.elapsed().as_secs_f64());
+            tokens.push(token);
+        });
+        let (first, last) = (stamps[0], stamps[stamps.len() - 1]);
+        Figures { prefill_s: first, decode_s: last - first, tokens, bytes_per_token: None }
+    }))
+}
+
+/// The medians of several generations; all say the same.
+pub(crate) fn median(generations: impl Iterator<Item = Figures>) -> Figures {
+    let mut all: Vec<Figures> = generations.collect();
+    let of = |figures: &[Figures], seconds: fn(&Figures) -> f64| {
+        let mut seconds: Vec<f64> = figures.iter().map(seconds).collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds[seconds.len() / 2]
+    };
+    let (prefill_s, decode_s) = (of(&all, |f| f.prefill_s), of(&all, |f| f.decode_s));
+    Figures { prefill_s, decode_s, ..all.remove(0) }
 }
 
 /// The largest logit's index; the first of equals, as samplers take it.
@@ -121,4 +150,63 @@ pub(crate) fn zoo() -> Result<Zoo, String> {
     let folder = std::env::var_os("CHIMERA_ZOO")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/zoo"), PathBuf::from);
     Zoo::open(folder).map_err(|error| error.to_string())
+}
+
+/// The GGUF file of a model: of the zoo in Q8_0, a fetched one as it was published, or a path.
+pub(crate) fn gguf(model: &str) -> Result<PathBuf, String> {
+    if model.ends_with(".gguf") {
+        return Ok(model.into());
+    }
+    let zoo = zoo()?;
+    let fetched = match chimera_zoo::real_model(model) {
+        Some(_) => zoo.fetched(model).map_err(|error| error.to_string())?,
+        None => Some(zoo.ensure(model, Variant::Q8Gguf).map_err(|error| error.to_string())?),
+    };
+    let remedy = format!("{model} is not here: `cargo xtask models fetch {model}`");
+    Ok(fetched.ok_or(remedy)?.weights)
+}
+
+/// What is asked of every arm that takes a GGUF file.
+pub(crate) fn setting_of(model: &str, file: PathBuf, info: &ModelInfo, threads: usize) -> Setting {
+    Setting {
+        model: format!("{model} {}", info.quantisation.as_deref().unwrap_or_default()),
+        file,
+        threads,
+        prompt: 64,
+        decode: 64,
+        bytes_per_token: info.weight_bytes_per_token.unwrap_or_default(),
+    }
+}
+
+/// Our arm of every engine: a session, warmed up by one generation and timed in the next ones by the stamps of the engine's
+/// thread, which are what the laboratory reports.
+pub(crate) fn generate(session: &dyn Session, setting: &Setting) -> Figures {
+    let tokens = setting.tokens(session.model().vocabulary.expect("a vocabulary") as usize);
+    let generate = |tokens: Vec<u32>| {
+        let request = Request::tokens(tokens, setting.decode as u32 + 1).exact();
+        let (mut stamps, mut said) = (Vec::new(), Vec::new());
+        futures_executor::block_on(async {
+            let mut events = session.generate(Batch::from(request));
+            while let Some(event) = events.next().await {
+                let event = event.expect("an event");
+                match event.kind {
+                    EventKind::Sent => stamps.push(event.at),
+                    EventKind::Chunk { id, .. } => {
+                        stamps.push(event.at);
+                        said.extend(id);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        let seconds = |from: usize, to: usize| (stamps[to].0 - stamps[from].0) as f64 / 1e9;
+        Figures {
+            prefill_s: seconds(0, 1),
+            decode_s: seconds(1, stamps.len() - 1),
+            tokens: said,
+            bytes_per_token: None,
+        }
+    };
+    generate(tokens.clone());
+    median((0..GENERATIONS).map(|_| generate(tokens.clone())))
 }

@@ -1,22 +1,25 @@
 //! What is asked of the figures: is our arm within 3 per cent of another, and which share of the memory's bandwidth does
 //! each use. The unit is the block; a question that the blocks do not answer is inconclusive.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use chimera_stats::{Sample, hypothesis, ratio};
 
 use crate::{
     Arm,
     arm::{Figures, Setting},
-    memory,
 };
 
 /// The margin within which two arms are called equal.
 const MARGIN: f64 = 0.03;
 
+/// Passes over memory, of which the best counts.
+const PASSES: usize = 10;
+
 pub(crate) fn print(arms: &[Arm], seen: &BTreeMap<&str, Vec<Figures>>, setting: &Setting) {
     let Some(ours) = arms.first() else { return };
-    let bandwidth = memory::bandwidth(setting.threads);
+    let threads = NonZeroUsize::new(setting.threads).unwrap_or(NonZeroUsize::MIN);
+    let bandwidth = chimera_telemetry::memory_read_rate(threads, PASSES).expect("a pass takes time");
     println!("memory is read at {:.1} GB/s on {} threads\n", bandwidth / 1e9, setting.threads);
     println!("| arm | prefill, tok/s | decode, tok/s | share of bandwidth | same tokens |");
     println!("|:----|---------------:|--------------:|-------------------:|:------------|");
@@ -28,12 +31,16 @@ pub(crate) fn print(arms: &[Arm], seen: &BTreeMap<&str, Vec<Figures>>, setting: 
             rates[rates.len() / 2]
         };
         let decode = rate(setting.decode, |f| f.decode_s);
-        let share = decode * setting.bytes_per_token as f64 / bandwidth;
+        let bytes = figures[0].bytes_per_token.unwrap_or(setting.bytes_per_token);
+        let share = decode * bytes as f64 / bandwidth;
         let same = match &figures[0].tokens {
             // It does not tell what it said.
-            tokens if tokens.is_empty() => "–",
-            _ if figures.iter().all(|f| f.tokens == seen[ours.key][0].tokens) => "yes",
-            _ => "no",
+            tokens if tokens.is_empty() => "–".to_owned(),
+            _ if figures.iter().all(|f| f.tokens == seen[ours.key][0].tokens) => "yes".to_owned(),
+            tokens => {
+                let both = tokens.iter().zip(&seen[ours.key][0].tokens);
+                format!("the first {}", both.take_while(|(a, b)| a == b).count())
+            }
         };
         println!(
             "| {} | {:.1} | {decode:.1} | {:.0} % | {} |",

@@ -7,12 +7,8 @@
 
 use std::{ffi::OsString, num::NonZeroU32, process::Command, sync::Arc};
 
-use chimera_core::{
-    Batch, EventKind, InferenceBackend, LoadOptions, ModelRef, Request, Session, SystemClock,
-};
+use chimera_core::{InferenceBackend, LoadOptions, ModelRef, Session, SystemClock};
 use chimera_llamacpp::LlamaCppBackend;
-use chimera_zoo::Variant;
-use futures_util::StreamExt;
 use llama_cpp_2::{
     context::params::LlamaContextParams,
     llama_backend::LlamaBackend,
@@ -23,7 +19,8 @@ use llama_cpp_2::{
 
 use crate::{
     Arm, Engine,
-    arm::{Figures, Setting, greedy, timed, zoo},
+    arm::{Figures, GENERATIONS, Setting, generate, gguf, greedy, setting_of, timed},
+    candle, onnxruntime,
 };
 
 pub(crate) const ENGINE: Engine = Engine { name: "llamacpp", prepare, arms, run };
@@ -31,6 +28,9 @@ pub(crate) const ENGINE: Engine = Engine { name: "llamacpp", prepare, arms, run 
 const OURS: &str = "ours";
 const BARE: &str = "bare";
 const BENCH: &str = "llama-bench";
+/// Our adapters of other engines, on the same weights.
+const CANDLE: &str = "candle";
+const ONNX: &str = "onnxruntime";
 
 /// Names the program.
 const PROGRAM: &str = "CHIMERA_LLAMA_BENCH";
@@ -45,28 +45,10 @@ fn load(setting_file: &std::path::Path) -> Result<Arc<dyn Session>, String> {
     futures_executor::block_on(backend.load(&model, &options)).map_err(|error| error.to_string())
 }
 
-/// A model of the zoo in Q8_0, a fetched one as it was published, or the path of a GGUF file.
 fn prepare(model: &str) -> Result<Setting, String> {
-    let file = if model.ends_with(".gguf") {
-        model.into()
-    } else {
-        let zoo = zoo()?;
-        let fetched = match chimera_zoo::real_model(model) {
-            Some(_) => zoo.fetched(model).map_err(|error| error.to_string())?,
-            None => Some(zoo.ensure(model, Variant::Q8Gguf).map_err(|error| error.to_string())?),
-        };
-        let remedy = format!("{model} is not here: `cargo xtask models fetch {model}`");
-        fetched.ok_or(remedy)?.weights
-    };
+    let file = gguf(model)?;
     let info = load(&file)?.model().clone();
-    Ok(Setting {
-        model: format!("{model} {}", info.quantisation.unwrap_or_default()),
-        file,
-        threads: chimera_llamacpp::threads(),
-        prompt: 64,
-        decode: 64,
-        bytes_per_token: info.weight_bytes_per_token.unwrap_or_default(),
-    })
+    Ok(setting_of(model, file, &info, chimera_llamacpp::threads()))
 }
 
 fn arms() -> Vec<Arm> {
@@ -78,6 +60,8 @@ fn arms() -> Vec<Arm> {
         Arm { name: "chimera-llamacpp", key: OURS, missing: None },
         Arm { name: "a plain `llama-cpp-2` loop", key: BARE, missing: None },
         Arm { name: "llama-bench", key: BENCH, missing },
+        Arm { name: "chimera-candle, the same file", key: CANDLE, missing: None },
+        Arm { name: "chimera-onnxruntime, INT8 dynamic", key: ONNX, missing: onnxruntime::missing() },
     ]
 }
 
@@ -86,36 +70,15 @@ fn run(key: &str, setting: &Setting) -> Figures {
         OURS => ours(setting),
         BARE => bare(setting),
         BENCH => llama_bench(setting),
+        CANDLE => generate(&*candle::load(&setting.file).expect("the model loads"), setting),
+        ONNX => onnxruntime::int8(setting),
         other => panic!("no arm {other}"),
     }
 }
 
 fn ours(setting: &Setting) -> Figures {
     let session = load(&setting.file).expect("the model loads");
-    let tokens = setting.tokens(session.model().vocabulary.expect("a vocabulary") as usize);
-    let generate = |tokens: Vec<u32>| {
-        let request = Request::tokens(tokens, setting.decode as u32 + 1).exact();
-        let (mut stamps, mut said) = (Vec::new(), Vec::new());
-        futures_executor::block_on(async {
-            let mut events = session.generate(Batch::from(request));
-            while let Some(event) = events.next().await {
-                let event = event.expect("an event");
-                match event.kind {
-                    // The stamp of the engine's thread is what the laboratory reports.
-                    EventKind::Sent => stamps.push(event.at),
-                    EventKind::Chunk { id, .. } => {
-                        stamps.push(event.at);
-                        said.extend(id);
-                    }
-                    _ => {}
-                }
-            }
-        });
-        let seconds = |from: usize, to: usize| (stamps[to].0 - stamps[from].0) as f64 / 1e9;
-        Figures { prefill_s: seconds(0, 1), decode_s: seconds(1, stamps.len() - 1), tokens: said }
-    };
-    generate(tokens.clone());
-    generate(tokens)
+    generate(&*session, setting)
 }
 
 /// As the crate's own example does it: a batch, a call, the largest logit.
@@ -163,17 +126,22 @@ fn llama_bench(setting: &Setting) -> Figures {
         let output = Command::new(program().expect("a program"))
             .arg("-m")
             .arg(&setting.file)
-            .args(["-t", &setting.threads.to_string(), "-ngl", "0", "-r", "1", "-o", "json"])
+            .args(["-t", &setting.threads.to_string(), "-ngl", "0", "-o", "json"])
+            .args(["-r", &GENERATIONS.to_string()])
             .args(["-p", &prompt.to_string(), "-n", &answer.to_string(), "-d", &depth.to_string()])
             .output()
             .expect("llama-bench starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let tests: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        tests[0]["samples_ns"][0].as_f64().expect("a time") / 1e9
+        let samples = tests[0]["samples_ns"].as_array().expect("times");
+        let mut samples: Vec<f64> = samples.iter().map(|ns| ns.as_f64().expect("a time") / 1e9).collect();
+        samples.sort_by(f64::total_cmp);
+        samples[samples.len() / 2]
     };
     Figures {
         prefill_s: seconds(setting.prompt, 0, 0),
         decode_s: seconds(0, setting.decode, setting.prompt),
         tokens: Vec::new(),
+        bytes_per_token: None,
     }
 }

@@ -11,10 +11,10 @@
 )]
 
 mod arm;
+mod candle;
 mod compare;
 #[cfg(feature = "llamacpp")]
 mod llamacpp;
-mod memory;
 mod onnxruntime;
 
 use std::collections::BTreeMap;
@@ -42,12 +42,13 @@ pub(crate) struct Engine {
 }
 
 const ENGINES: &[Engine] = &[
+    candle::ENGINE,
     onnxruntime::ENGINE,
     #[cfg(feature = "llamacpp")]
     llamacpp::ENGINE,
 ];
 
-/// Blocks of one run.
+/// Blocks of one run, unless told otherwise.
 const BLOCKS: usize = 12;
 
 fn main() {
@@ -61,41 +62,51 @@ fn main() {
             let figures = (engine(name).expect("a known engine").run)(key, &setting);
             println!("{}", figures.to_json());
         }
-        [name, ref model @ ..] if engine(name).is_some() => {
+        [name, ref rest @ ..] if engine(name).is_some() && rest.len() <= 2 => {
             let engine = engine(name).expect("it was found");
-            let setting = match (engine.prepare)(model.first().copied().unwrap_or("llama-10m")) {
+            let blocks = rest.get(1).map_or(BLOCKS, |blocks| blocks.parse().expect("a number of blocks"));
+            let setting = match (engine.prepare)(rest.first().copied().unwrap_or("llama-10m")) {
                 Ok(setting) => setting,
                 Err(reason) => return println!("SKIP: {name}: {reason}"),
             };
-            measure(engine, &setting);
+            measure(engine, &setting, blocks);
         }
         _ => {
             let names: Vec<&str> = ENGINES.iter().map(|engine| engine.name).collect();
-            eprintln!("against-engines ENGINE [MODEL], with one of the engines {}", names.join(", "));
+            eprintln!(
+                "against-engines ENGINE [MODEL [BLOCKS]], with one of the engines {}",
+                names.join(", ")
+            );
             std::process::exit(2);
         }
     }
 }
 
-fn measure(engine: &Engine, setting: &Setting) {
+fn measure(engine: &Engine, setting: &Setting, blocks: usize) {
     let (arms, missing): (Vec<Arm>, Vec<Arm>) =
         (engine.arms)().into_iter().partition(|arm| arm.missing.is_none());
     for arm in missing {
         println!("SKIP: {}: {}", arm.name, arm.missing.unwrap_or_default());
     }
     println!(
-        "{}: {}, {} threads, {} prompt tokens, {} decoded; {BLOCKS} blocks of one process per arm, turns taken\n",
-        engine.name, setting.model, setting.threads, setting.prompt, setting.decode
+        "{}: {}, {} threads, {} prompt tokens, {} decoded; {blocks} blocks of one process per arm, \
+         turns taken, the median of {} generations in each\n",
+        engine.name,
+        setting.model,
+        setting.threads,
+        setting.prompt,
+        setting.decode,
+        arm::GENERATIONS
     );
     let mut seen: BTreeMap<&str, Vec<Figures>> = BTreeMap::new();
-    for block in 0..BLOCKS {
+    for block in 0..blocks {
         // Each arm comes first, second and last equally often.
         for turn in 0..arms.len() {
             let arm = &arms[(block + turn) % arms.len()];
             let figures = arm::in_a_process(engine.name, arm.key, setting);
             seen.entry(arm.key).or_default().push(figures);
         }
-        eprint!("\r{}/{BLOCKS} blocks", block + 1);
+        eprint!("\r{}/{blocks} blocks", block + 1);
     }
     eprintln!();
     compare::print(&arms, &seen, setting);

@@ -9,12 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use chimera_core::{
-    Batch, EventKind, InferenceBackend, LoadOptions, ModelRef, Request, Session, SystemClock,
-};
+use chimera_core::{InferenceBackend, LoadOptions, ModelRef, Session, SystemClock};
 use chimera_onnxruntime::OnnxRuntimeBackend;
 use chimera_zoo::Variant;
-use futures_util::StreamExt;
 use ort::{
     memory::Allocator,
     session::{SessionInputValue, builder::GraphOptimizationLevel},
@@ -23,7 +20,7 @@ use ort::{
 
 use crate::{
     Arm, Engine,
-    arm::{Figures, Setting, greedy, timed, zoo},
+    arm::{Figures, GENERATIONS, Setting, generate, greedy, timed, zoo},
 };
 
 pub(crate) const ENGINE: Engine = Engine { name: "onnxruntime", prepare, arms, run };
@@ -80,37 +77,34 @@ fn run(key: &str, setting: &Setting) -> Figures {
     }
 }
 
+/// Why [`int8`] cannot run here.
+#[cfg(feature = "llamacpp")]
+pub(crate) fn missing() -> Option<String> {
+    library().is_none().then(|| format!("{LIBRARY} names no library"))
+}
+
+/// Our adapter on the dynamic INT8 graph of a model of the zoo, for the benches of other engines.
+#[cfg(feature = "llamacpp")]
+pub(crate) fn int8(setting: &Setting) -> Figures {
+    let name = setting.model.split(' ').next().unwrap_or_default();
+    let graph =
+        zoo().and_then(|zoo| zoo.ensure(name, Variant::Int8DynamicOnnx).map_err(|error| error.to_string()));
+    let session = load(&graph.expect("a graph").weights, setting.threads);
+    let bytes_per_token = session.model().weight_bytes_per_token;
+    Figures { bytes_per_token, ..generate(&*session, setting) }
+}
+
 fn ours(setting: &Setting) -> Figures {
+    generate(&*load(&setting.file, setting.threads), setting)
+}
+
+fn load(graph: &Path, threads: usize) -> Arc<dyn Session> {
     let backend = OnnxRuntimeBackend::builder(SystemClock::new(), library().expect("a library"))
-        .threads(NonZeroUsize::new(setting.threads))
+        .threads(NonZeroUsize::new(threads))
         .build();
-    let model = ModelRef::at("bench", &setting.file);
+    let model = ModelRef::at("bench", graph);
     let load = async { backend.load(&model, &LoadOptions::default()).await };
-    let session: Arc<dyn Session> = futures_executor::block_on(load).expect("the model loads");
-    let tokens = setting.tokens(session.model().vocabulary.expect("a vocabulary") as usize);
-    let generate = |tokens: Vec<u32>| {
-        let request = Request::tokens(tokens, setting.decode as u32 + 1).exact();
-        let (mut stamps, mut said) = (Vec::new(), Vec::new());
-        futures_executor::block_on(async {
-            let mut events = session.generate(Batch::from(request));
-            while let Some(event) = events.next().await {
-                let event = event.expect("an event");
-                match event.kind {
-                    // The stamp of the engine's thread is what the laboratory reports.
-                    EventKind::Sent => stamps.push(event.at),
-                    EventKind::Chunk { id, .. } => {
-                        stamps.push(event.at);
-                        said.extend(id);
-                    }
-                    _ => {}
-                }
-            }
-        });
-        let seconds = |from: usize, to: usize| (stamps[to].0 - stamps[from].0) as f64 / 1e9;
-        Figures { prefill_s: seconds(0, 1), decode_s: seconds(1, stamps.len() - 1), tokens: said }
-    };
-    generate(tokens.clone());
-    generate(tokens)
+    futures_executor::block_on(load).expect("the model loads")
 }
 
 /// The library's own defaults, but for the threads.
@@ -179,7 +173,7 @@ fn python(setting: &Setting) -> Figures {
     let output = Command::new(std::env::var_os(INTERPRETER).expect("a Python"))
         .arg(script)
         .arg(&setting.file)
-        .args([setting.threads, setting.prompt, setting.decode].map(|number| number.to_string()))
+        .args([setting.threads, setting.prompt, setting.decode, GENERATIONS].map(|number| number.to_string()))
         .output()
         .expect("the Python starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,11 +1,12 @@
 """Greedy decoding with onnxruntime as Python programs do it well: everything bound, keys and values never copied to numpy.
 
-onnxruntime_loop.py GRAPH THREADS PROMPT DECODE
-Prints one JSON object: seconds to the first token, seconds from the first to the last, and the tokens. The first of two
-runs warms up.
+onnxruntime_loop.py GRAPH THREADS PROMPT DECODE GENERATIONS
+Prints one JSON object: seconds to the first token and seconds from the first to the last, medians of so many generations after
+one that warms up, and the tokens.
 """
 
 import json
+import statistics
 import sys
 import time
 
@@ -40,7 +41,7 @@ def generate(session, past, shape, kind, vocabulary, prompt, decode):
     return stamps, tokens
 
 
-def main(graph, threads, prompt, decode):
+def main(graph, threads, prompt, decode, generations):
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -51,10 +52,12 @@ def main(graph, threads, prompt, decode):
     kind = np.float16 if "16" in inputs[past[0]].type else np.float32
     vocabulary = next(value.shape[2] for value in session.get_outputs() if value.name == "logits")
     ids = [(i * 7919 + 13) % vocabulary for i in range(prompt)]
-    for _ in range(2):
-        stamps, tokens = generate(session, past, shape, kind, vocabulary, ids, decode)
-    print(json.dumps({"prefill_s": stamps[1] - stamps[0], "decode_s": stamps[-1] - stamps[1], "tokens": tokens}))
+    generate(session, past, shape, kind, vocabulary, ids, decode)
+    runs = [generate(session, past, shape, kind, vocabulary, ids, decode) for _ in range(generations)]
+    prefill = statistics.median(stamps[1] - stamps[0] for stamps, _ in runs)
+    decoding = statistics.median(stamps[-1] - stamps[1] for stamps, _ in runs)
+    print(json.dumps({"prefill_s": prefill, "decode_s": decoding, "tokens": runs[0][1]}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:5]))
+    main(sys.argv[1], *map(int, sys.argv[2:6]))

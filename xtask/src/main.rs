@@ -29,7 +29,7 @@ cargo xtask <command>
   ci                  test, then lint
   bench [filter]      the criterion benches
   bench-stats         the benches of the statistics, and the bootstrap beside scipy's, taking turns
-  bench-engines ENGINE [MODEL]
+  bench-engines ENGINE [MODEL [BLOCKS]]
                       our adapter of an engine beside the loops that people would write without it, taking turns
   bench-tools         aiperf, guidellm and `chimera bench` on one scripted server: what each reports beside the truth
   bench-clients       our client, reqwest, and asyncio with httpx on one scripted server, taking turns
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         "bench-engines" => build::bench_engines(&rest),
         "bench-clients" => build::bench_clients(),
         "bench-tools" => tools::run(),
-        "calibrate" => build::example("chimera-stats", "calibration", &rest),
+        "calibrate" => build::example("calibration", &rest),
         "ci" => test::run(&[]).and_then(|code| if code == 0 { lint::run() } else { Ok(code) }),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
