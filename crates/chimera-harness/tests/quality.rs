@@ -17,7 +17,7 @@ use chimera_harness::{
     RegistryError, Supervisor, checks,
 };
 use chimera_records::{
-    Agreement, Audit, Basis, Build, Design, ModelEntry, NotMeasured, Overrides, Perplexity, Plan,
+    Agreement, Audit, Basis, Build, Design, ModelEntry, NotMeasured, Outcome, Overrides, Perplexity, Plan,
     QualityCheck, QualityRecord, RunDir, RunStatus,
 };
 use chimera_sim::{SimBackend, SimModel, VirtualClock};
@@ -248,6 +248,8 @@ struct Dying<L> {
     arm: (&'static str, &'static str),
     /// Lines of `quality.jsonl` that are kept of it.
     answers: usize,
+    /// Whether it dies by its own fault.
+    crashed: bool,
     started: Arc<Mutex<Vec<(String, String)>>>,
 }
 
@@ -273,7 +275,7 @@ impl<L: Launcher> Launcher for Dying<L> {
         let kept = ours[..self.answers].join("\n");
         let end = if self.answers == 0 { String::new() } else { "\n".to_owned() };
         std::fs::write(&file, format!("{before}{kept}{end}{half}"))?;
-        Ok(BlockEnd::Died { reason: "signal 11".into(), crashed: false })
+        Ok(BlockEnd::Died { reason: "signal 11".into(), crashed: self.crashed })
     }
 }
 
@@ -285,6 +287,7 @@ fn an_engine_that_dies_takes_nothing_with_it() {
         inner: InlineLauncher::new(setting),
         arm: ("ours", "m-q8"),
         answers: 2,
+        crashed: false,
         started: Arc::default(),
     };
     let (status, _) = run_with(&path, &mut launcher, &Cancel::new());
@@ -299,12 +302,42 @@ fn an_engine_that_dies_takes_nothing_with_it() {
 }
 
 #[test]
+fn an_arm_whose_check_crashes_is_not_put_among_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = create(dir.path(), &text());
+    let mut launcher = Dying {
+        inner: InlineLauncher::new(setting),
+        arm: ("ours", "m-q8"),
+        answers: 2,
+        crashed: true,
+        started: Arc::default(),
+    };
+    let (status, _) = run_with(&path, &mut launcher, &Cancel::new());
+    assert_eq!(status, RunStatus::Complete);
+    assert!(gaps(&records(&path), ("ours", "m-q8")).iter().all(|gap| gap.code == "crashed"));
+    let trials = RunDir::open(&path).unwrap().read_trials().unwrap().trials;
+    let (its, others): (Vec<_>, Vec<_>) =
+        trials.iter().partition(|trial| (&*trial.factors.backend, &*trial.factors.model) == ("ours", "m-q8"));
+    assert!(!its.is_empty());
+    for trial in its {
+        let Outcome::Skipped { reason } = &trial.outcome else { panic!("{:?}", trial.outcome) };
+        assert!(reason.contains("crashed with this model when it was checked"), "{reason}");
+    }
+    assert!(others.iter().any(|trial| trial.outcome == Outcome::Completed));
+}
+
+#[test]
 fn a_reference_that_dies_leaves_its_arms_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = create(dir.path(), &text());
     let arm = ("truth", "m-f32");
-    let mut launcher =
-        Dying { inner: Forgetful(InlineLauncher::new(setting)), arm, answers: 0, started: Arc::default() };
+    let mut launcher = Dying {
+        inner: Forgetful(InlineLauncher::new(setting)),
+        arm,
+        answers: 0,
+        crashed: false,
+        started: Arc::default(),
+    };
     let (status, _) = run_with(&path, &mut launcher, &Cancel::new());
     assert_eq!(status, RunStatus::Complete);
     let found = records(&path);
@@ -356,6 +389,7 @@ fn a_cancelled_stage_goes_on_where_it_was_and_asks_the_reference_again() {
         inner: InlineLauncher::new(setting),
         arm: ("nobody", "dies"),
         answers: 0,
+        crashed: false,
         started: Arc::clone(&started),
     };
     let (status, _) = run_with(&path, &mut launcher, &Cancel::new());

@@ -167,7 +167,7 @@ pub struct Build {
     /// Bytes of what was made or loaded, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Whether it was made before this run.
+    /// Whether it was there when the process that tells of it began.
     pub cached: bool,
 }
 

@@ -23,8 +23,9 @@ pub(crate) const GENERAL_THREATS: &[&str] = &[
     "One machine, and a small one. Which engine is ahead depends on its cores, its instruction sets and where its caches end.",
     "All models of a block stay resident in one process; a model's weights can be pushed out of the cache by another's between two \
      trials, as in a server that holds several models.",
-    "Engines in one process share its allocator and its threads' cores. Each has a thread pool of its own, and an engine whose \
-     idle threads spin takes time from the next one's trial.",
+    "Engines in one process share its allocator and its threads' cores. Each has a thread pool of its own, whose idle \
+     threads spin for some milliseconds; 20 ms without work lie between the trials of two engines, so that the next one does \
+     not pay for that.",
     "An engine is measured as its adapter drives it: batch one, greedy, every token handed to the caller. Another front end may \
      be faster or slower.",
     "Two tokenizers: a prompt of the design has other lengths for the GPT-2 family than for SmolLM2. All engines of one model get \

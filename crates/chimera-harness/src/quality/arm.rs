@@ -144,12 +144,11 @@ impl Arm<'_, '_> {
             .model(&job.model)
             .ok_or_else(|| Gap::new("model-missing", format!("the design has no model `{}`", job.model)))?;
         self.look_at_files(entry)?;
-        let resident = self.load(entry).await;
+        let resident = self.load(entry).await?;
         // Asked after the load: an engine may be built in it.
         for build in self.run.registry.builds(entry, &job.backend) {
             self.keep(QualityRecord::Build(build))?;
         }
-        let resident = resident?;
         for id in &self.run.quality.scenarios {
             let Some(scenario) = settings.design.scenario(id) else { continue };
             if job.is_reference {

@@ -202,14 +202,13 @@ fn per_token<'a>(index: &Index<'a>, one: Contestant<'a>, field: &Field<'a>, quan
 fn builds(run: &RunData) -> Table {
     let mut table = Table::new("builds", "What was made before anything was timed")
         .caption(
-            "One row per thing made or loaded. Made before this run: the time is what making it took then.",
+            "One row per thing made or loaded. What was made once may have been made by an earlier run: the time is what it took then.",
         )
         .column(Column::text("backend", "Backend"))
         .column(Column::text("model", "Model"))
         .column(Column::text("what", "What"))
         .column(Column::number("seconds", "Time", "s"))
-        .column(Column::number("bytes", "Size", "B"))
-        .column(Column::text("cached", "Made before this run"));
+        .column(Column::number("bytes", "Size", "B"));
     for record in &run.quality {
         let QualityRecord::Build(build) = record else { continue };
         table.push_row([
@@ -218,7 +217,6 @@ fn builds(run: &RunData) -> Table {
             build.what.as_str().into(),
             build.seconds.into(),
             Cell::or_missing(build.bytes.map(|bytes| bytes as f64), "not known"),
-            if build.cached { "yes" } else { "no" }.into(),
         ]);
     }
     table
