@@ -162,6 +162,8 @@ fn crossing_headline(pair: &Pair<'_>, estimands: &Estimands) -> Option<Headline>
     let name = format!("crossover.{}.{}", pair.work.id, pair.name());
     let exponent = estimands.get(&format!("{name}.exponent"))?;
     let verdict = match exponent.interval {
+        // An exponent that hangs on one model says nothing of size.
+        _ if pair.decided_by().is_some() => Verdict::Inconclusive,
         Some(interval) if interval.high < 0.0 => Verdict::Supported,
         Some(interval) if interval.low > 0.0 => Verdict::Contradicted,
         _ => Verdict::Inconclusive,

@@ -188,9 +188,33 @@ impl<'a> Pair<'a> {
         self.advantages.iter().find(|advantage| advantage.by == OURS)
     }
 
+    /// The model that decides the fit alone, and the exponent without it: where leaving it out changes the sign, or more than
+    /// halves or doubles the exponent. Of several the one that changes it most.
+    #[must_use]
+    pub fn decided_by(&self) -> Option<(&str, f64)> {
+        let ours = self.ours()?;
+        let all = ours.law?.exponent;
+        let without = self.models.iter().zip(regression::crossing_without(&ours.points));
+        without
+            .map(|(model, law)| (&**model, law.map_or(0.0, |law| law.exponent)))
+            .filter(|(_, exponent)| !(0.5..=2.0).contains(&(exponent / all)))
+            .max_by(|a, b| (a.1 - all).abs().total_cmp(&(b.1 - all).abs()))
+    }
+
     /// What may be said of the crossing, in words.
     #[must_use]
     pub fn statement(&self) -> String {
+        let said = self.crossing_in_words();
+        match self.decided_by() {
+            Some((model, exponent)) => format!(
+                "{said}; no law: {model} decides the fit alone, without it the exponent is {}",
+                digits(exponent)
+            ),
+            None => said,
+        }
+    }
+
+    fn crossing_in_words(&self) -> String {
         let Some(ours) = self.ours() else {
             return format!(
                 "{} sizes in {} blocks: three and two are needed for a line",
