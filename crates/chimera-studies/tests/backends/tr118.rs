@@ -196,6 +196,26 @@ fn a_build_pays_after_the_tokens_that_were_planted_or_never() {
 }
 
 #[test]
+fn an_advantage_that_hangs_on_the_smallest_model_is_no_law() {
+    // Half as fast on the toy, half as fast again on everything else: no size matters but that one.
+    let law = |factors: &Factors, tokens: u32, block: u32| {
+        let size = parameters(source(&factors.model)) as f64;
+        let slower = match (&*factors.backend, source(&factors.model)) {
+            ("onnxruntime", "tiny-gpt2") => 2.0,
+            ("onnxruntime", _) => 0.67,
+            _ => 1.0,
+        };
+        let time = 1e-7 * size.sqrt() * slower * wobble(factors, block);
+        Does::Takes(time * f64::from(tokens), time * 2.0)
+    };
+    let findings = analyse(plain(&law));
+    let id = "crossover-prefill-onnxruntime-over-candle";
+    let headline = findings.draft().headline.iter().find(|h| h.id == id).expect("a headline");
+    assert_eq!(headline.verdict, Verdict::Inconclusive);
+    assert!(headline.sentence.contains("tiny-gpt2 decides the fit alone"), "{}", headline.sentence);
+}
+
+#[test]
 fn without_onnxruntime_the_others_are_held_against_the_reference() {
     let findings = analyse(Truth { absent: &["pytorch", "tensorrt", "onnxruntime"], ..plain(&meeting(2e7)) });
     let advantage = table(&findings, "advantage");
