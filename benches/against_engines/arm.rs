@@ -3,10 +3,11 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::Instant,
 };
 
-use chimera_core::{Batch, EventKind, ModelInfo, Request, Session};
+use chimera_core::{Batch, EventKind, InferenceBackend, LoadOptions, ModelInfo, ModelRef, Request, Session};
 use chimera_zoo::{Variant, Zoo};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -113,12 +114,8 @@ pub(crate) fn timed(mut generate: impl FnMut(&mut dyn FnMut(u32))) -> Figures {
 /// The medians of several generations; all say the same.
 pub(crate) fn median(generations: impl Iterator<Item = Figures>) -> Figures {
     let mut all: Vec<Figures> = generations.collect();
-    let of = |figures: &[Figures], seconds: fn(&Figures) -> f64| {
-        let mut seconds: Vec<f64> = figures.iter().map(seconds).collect();
-        seconds.sort_by(f64::total_cmp);
-        seconds[seconds.len() / 2]
-    };
-    let (prefill_s, decode_s) = (of(&all, |f| f.prefill_s), of(&all, |f| f.decode_s));
+    let prefill_s = middle(all.iter().map(|f| f.prefill_s));
+    let decode_s = middle(all.iter().map(|f| f.decode_s));
     Figures { prefill_s, decode_s, ..all.remove(0) }
 }
 
@@ -166,7 +163,20 @@ pub(crate) fn gguf(model: &str) -> Result<PathBuf, String> {
     Ok(fetched.ok_or(remedy)?.weights)
 }
 
-/// What is asked of every arm that takes a GGUF file.
+/// A file's model, resident in one of our adapters.
+pub(crate) fn resident(backend: &dyn InferenceBackend, file: &Path) -> Result<Arc<dyn Session>, String> {
+    let (model, options) = (ModelRef::at("bench", file), LoadOptions::default());
+    futures_executor::block_on(backend.load(&model, &options)).map_err(|error| error.to_string())
+}
+
+/// The middle one.
+pub(crate) fn middle(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// What is asked of every arm of an engine.
 pub(crate) fn setting_of(model: &str, file: PathBuf, info: &ModelInfo, threads: usize) -> Setting {
     Setting {
         model: format!("{model} {}", info.quantisation.as_deref().unwrap_or_default()),

@@ -6,11 +6,11 @@ use std::{fs::File, io::BufReader, sync::Arc};
 use candle_core::{Device, Tensor, quantized::gguf_file};
 use candle_transformers::models::quantized_llama::ModelWeights;
 use chimera_candle::CandleBackend;
-use chimera_core::{InferenceBackend, LoadOptions, ModelRef, Session, SystemClock};
+use chimera_core::{Session, SystemClock};
 
 use crate::{
     Arm, Engine,
-    arm::{Figures, Setting, generate, gguf, greedy, setting_of, timed},
+    arm::{Figures, Setting, generate, gguf, greedy, resident, setting_of, timed},
 };
 
 pub(crate) const ENGINE: Engine = Engine { name: "candle", prepare, arms, run };
@@ -19,20 +19,13 @@ const OURS: &str = "ours";
 const EXAMPLE: &str = "example";
 
 pub(crate) fn load(file: &std::path::Path) -> Result<Arc<dyn Session>, String> {
-    let backend = CandleBackend::builder(SystemClock::new()).build();
-    let (model, options) = (ModelRef::at("bench", file), LoadOptions::default());
-    futures_executor::block_on(backend.load(&model, &options)).map_err(|error| error.to_string())
+    resident(&CandleBackend::builder(SystemClock::new()).build(), file)
 }
 
 fn prepare(model: &str) -> Result<Setting, String> {
     let file = gguf(model)?;
     let info = load(&file)?.model().clone();
-    Ok(setting_of(model, file, &info, rayon_threads()))
-}
-
-/// As many threads as Candle takes by itself.
-fn rayon_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+    Ok(setting_of(model, file, &info, chimera_candle::threads()))
 }
 
 fn arms() -> Vec<Arm> {

@@ -7,7 +7,7 @@ use chimera_stats::{Sample, hypothesis, ratio};
 
 use crate::{
     Arm,
-    arm::{Figures, Setting},
+    arm::{Figures, Setting, middle},
 };
 
 /// The margin within which two arms are called equal.
@@ -26,9 +26,7 @@ pub(crate) fn print(arms: &[Arm], seen: &BTreeMap<&str, Vec<Figures>>, setting: 
     for arm in arms {
         let figures = &seen[arm.key];
         let rate = |tokens: usize, seconds: fn(&Figures) -> f64| {
-            let mut rates: Vec<f64> = figures.iter().map(|f| tokens as f64 / seconds(f)).collect();
-            rates.sort_by(f64::total_cmp);
-            rates[rates.len() / 2]
+            middle(figures.iter().map(|f| tokens as f64 / seconds(f)))
         };
         let decode = rate(setting.decode, |f| f.decode_s);
         let bytes = figures[0].bytes_per_token.unwrap_or(setting.bytes_per_token);

@@ -7,7 +7,7 @@
 
 use std::{ffi::OsString, num::NonZeroU32, process::Command, sync::Arc};
 
-use chimera_core::{InferenceBackend, LoadOptions, ModelRef, Session, SystemClock};
+use chimera_core::{Session, SystemClock};
 use chimera_llamacpp::LlamaCppBackend;
 use llama_cpp_2::{
     context::params::LlamaContextParams,
@@ -19,7 +19,7 @@ use llama_cpp_2::{
 
 use crate::{
     Arm, Engine,
-    arm::{Figures, GENERATIONS, Setting, generate, gguf, greedy, setting_of, timed},
+    arm::{Figures, GENERATIONS, Setting, generate, gguf, greedy, middle, resident, setting_of, timed},
     candle, onnxruntime,
 };
 
@@ -39,10 +39,8 @@ fn program() -> Option<OsString> {
     std::env::var_os(PROGRAM).filter(|path| !path.is_empty())
 }
 
-fn load(setting_file: &std::path::Path) -> Result<Arc<dyn Session>, String> {
-    let backend = LlamaCppBackend::builder(SystemClock::new()).build();
-    let (model, options) = (ModelRef::at("bench", setting_file), LoadOptions::default());
-    futures_executor::block_on(backend.load(&model, &options)).map_err(|error| error.to_string())
+fn load(file: &std::path::Path) -> Result<Arc<dyn Session>, String> {
+    resident(&LlamaCppBackend::builder(SystemClock::new()).build(), file)
 }
 
 fn prepare(model: &str) -> Result<Setting, String> {
@@ -67,18 +65,13 @@ fn arms() -> Vec<Arm> {
 
 fn run(key: &str, setting: &Setting) -> Figures {
     match key {
-        OURS => ours(setting),
+        OURS => generate(&*load(&setting.file).expect("the model loads"), setting),
         BARE => bare(setting),
         BENCH => llama_bench(setting),
         CANDLE => generate(&*candle::load(&setting.file).expect("the model loads"), setting),
         ONNX => onnxruntime::int8(setting),
         other => panic!("no arm {other}"),
     }
-}
-
-fn ours(setting: &Setting) -> Figures {
-    let session = load(&setting.file).expect("the model loads");
-    generate(&*session, setting)
 }
 
 /// As the crate's own example does it: a batch, a call, the largest logit.
@@ -134,9 +127,7 @@ fn llama_bench(setting: &Setting) -> Figures {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let tests: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let samples = tests[0]["samples_ns"].as_array().expect("times");
-        let mut samples: Vec<f64> = samples.iter().map(|ns| ns.as_f64().expect("a time") / 1e9).collect();
-        samples.sort_by(f64::total_cmp);
-        samples[samples.len() / 2]
+        middle(samples.iter().map(|ns| ns.as_f64().expect("a time") / 1e9))
     };
     Figures {
         prefill_s: seconds(setting.prompt, 0, 0),

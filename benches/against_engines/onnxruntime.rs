@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use chimera_core::{InferenceBackend, LoadOptions, ModelRef, Session, SystemClock};
+use chimera_core::{Session, SystemClock};
 use chimera_onnxruntime::OnnxRuntimeBackend;
 use chimera_zoo::Variant;
 use ort::{
@@ -20,7 +20,7 @@ use ort::{
 
 use crate::{
     Arm, Engine,
-    arm::{Figures, GENERATIONS, Setting, generate, greedy, timed, zoo},
+    arm::{Figures, GENERATIONS, Setting, generate, greedy, resident, setting_of, timed, zoo},
 };
 
 pub(crate) const ENGINE: Engine = Engine { name: "onnxruntime", prepare, arms, run };
@@ -42,18 +42,8 @@ fn prepare(model: &str) -> Result<Setting, String> {
     let zoo = zoo()?;
     let files = zoo.ensure(model, Variant::F32Onnx).map_err(|error| error.to_string())?;
     let threads = chimera_onnxruntime::threads();
-    let clock = SystemClock::new();
-    let backend = OnnxRuntimeBackend::builder(clock, library().unwrap_or_default()).build();
-    let load = backend.language_model(&ModelRef::at(model, &files.weights), &LoadOptions::default());
-    let info = load.map_err(|error| error.to_string())?.info().clone();
-    Ok(Setting {
-        model: format!("{model} F32"),
-        file: files.weights,
-        threads,
-        prompt: 64,
-        decode: 64,
-        bytes_per_token: info.weight_bytes_per_token.unwrap_or(files.manifest.params * 4),
-    })
+    let info = load(&files.weights, threads)?.model().clone();
+    Ok(setting_of(model, files.weights, &info, threads))
 }
 
 fn arms() -> Vec<Arm> {
@@ -70,7 +60,7 @@ fn arms() -> Vec<Arm> {
 
 fn run(key: &str, setting: &Setting) -> Figures {
     match key {
-        OURS => ours(setting),
+        OURS => generate(&*load(&setting.file, setting.threads).expect("the model loads"), setting),
         BARE => bare(setting),
         PYTHON => python(setting),
         other => panic!("no arm {other}"),
@@ -89,22 +79,14 @@ pub(crate) fn int8(setting: &Setting) -> Figures {
     let name = setting.model.split(' ').next().unwrap_or_default();
     let graph =
         zoo().and_then(|zoo| zoo.ensure(name, Variant::Int8DynamicOnnx).map_err(|error| error.to_string()));
-    let session = load(&graph.expect("a graph").weights, setting.threads);
+    let session = load(&graph.expect("a graph").weights, setting.threads).expect("the model loads");
     let bytes_per_token = session.model().weight_bytes_per_token;
     Figures { bytes_per_token, ..generate(&*session, setting) }
 }
 
-fn ours(setting: &Setting) -> Figures {
-    generate(&*load(&setting.file, setting.threads), setting)
-}
-
-fn load(graph: &Path, threads: usize) -> Arc<dyn Session> {
-    let backend = OnnxRuntimeBackend::builder(SystemClock::new(), library().expect("a library"))
-        .threads(NonZeroUsize::new(threads))
-        .build();
-    let model = ModelRef::at("bench", graph);
-    let load = async { backend.load(&model, &LoadOptions::default()).await };
-    futures_executor::block_on(load).expect("the model loads")
+fn load(graph: &Path, threads: usize) -> Result<Arc<dyn Session>, String> {
+    let builder = OnnxRuntimeBackend::builder(SystemClock::new(), library().unwrap_or_default());
+    resident(&builder.threads(NonZeroUsize::new(threads)).build(), graph)
 }
 
 /// The library's own defaults, but for the threads.

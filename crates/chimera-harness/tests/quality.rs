@@ -253,6 +253,17 @@ struct Dying<L> {
     started: Arc<Mutex<Vec<(String, String)>>>,
 }
 
+/// A launcher whose checker of `m-q8` on `ours` leaves two answers and half of a third.
+fn dying_after_two(crashed: bool) -> Dying<impl Launcher> {
+    Dying {
+        inner: InlineLauncher::new(setting),
+        arm: ("ours", "m-q8"),
+        answers: 2,
+        crashed,
+        started: Arc::default(),
+    }
+}
+
 impl<L: Launcher> Launcher for Dying<L> {
     fn launch(
         &mut self,
@@ -283,14 +294,7 @@ impl<L: Launcher> Launcher for Dying<L> {
 fn an_engine_that_dies_takes_nothing_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = create(dir.path(), &text());
-    let mut launcher = Dying {
-        inner: InlineLauncher::new(setting),
-        arm: ("ours", "m-q8"),
-        answers: 2,
-        crashed: false,
-        started: Arc::default(),
-    };
-    let (status, _) = run_with(&path, &mut launcher, &Cancel::new());
+    let (status, _) = run_with(&path, &mut dying_after_two(false), &Cancel::new());
     assert_eq!(status, RunStatus::Complete, "its trials go on to say so themselves");
     let found = records(&path);
     let lost = gaps(&found, ("ours", "m-q8"));
@@ -305,14 +309,7 @@ fn an_engine_that_dies_takes_nothing_with_it() {
 fn an_arm_whose_check_crashes_is_not_put_among_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let path = create(dir.path(), &text());
-    let mut launcher = Dying {
-        inner: InlineLauncher::new(setting),
-        arm: ("ours", "m-q8"),
-        answers: 2,
-        crashed: true,
-        started: Arc::default(),
-    };
-    let (status, _) = run_with(&path, &mut launcher, &Cancel::new());
+    let (status, _) = run_with(&path, &mut dying_after_two(true), &Cancel::new());
     assert_eq!(status, RunStatus::Complete);
     assert!(gaps(&records(&path), ("ours", "m-q8")).iter().all(|gap| gap.code == "crashed"));
     let trials = RunDir::open(&path).unwrap().read_trials().unwrap().trials;

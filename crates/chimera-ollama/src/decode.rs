@@ -11,7 +11,7 @@ use chimera_wire::{Lines, Teller};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use crate::refusal::{Refusals, error_text};
+use crate::refusal::{error_text, told};
 
 /// The longest line that is read, in bytes.
 const LINE: usize = 1 << 20;
@@ -171,7 +171,7 @@ impl Decoder {
             }
         };
         if let Some(error) = &parsed.error {
-            return Err(self.teller.told(&error_text(error)));
+            return Err(told(&self.teller, &error_text(error)));
         }
         let done = parsed.done == Some(true);
         let mut end = done.then(|| End::of(&parsed));

@@ -20,7 +20,7 @@ use futures_util::FutureExt;
 use crate::{
     decode::{Decoder, Expected},
     manage::Server,
-    refusal::Refusals,
+    refusal::refused,
 };
 
 /// How long the end of a body is waited for after the end of the answer.
@@ -94,7 +94,7 @@ impl Generation {
             let why = async move {
                 // A body that cannot be read is no reason to lose the status.
                 let body = answer.bytes(REFUSAL).await.unwrap_or_default();
-                server.teller.refused(status, &body, &model, path)
+                refused(&server.teller, status, &body, &model, path)
             };
             self.state = State::Refused(why.boxed());
             return;

@@ -17,7 +17,7 @@ use crate::{
     api::{ModelFacts, Models, Progress, Resident, Stored, Version, same_name},
     generation::REFUSAL,
     gguf::Gguf,
-    refusal::{Refusals, error_text},
+    refusal::{error_text, refused, told},
 };
 
 /// Bytes of an ordinary answer. What a server says of a model with all its tensors takes some 100 KB.
@@ -48,7 +48,7 @@ impl Server {
         }
         let status = answer.status.as_u16();
         let body = answer.bytes(REFUSAL).await.unwrap_or_default();
-        Err(self.teller.refused(status, &body, model, path))
+        Err(refused(&self.teller, status, &body, model, path))
     }
 
     async fn bytes(&self, call: &Call, path: &str, model: &str) -> Result<Bytes, BackendError> {
@@ -130,7 +130,7 @@ impl Server {
                 self.teller.protocol(format_args!("{path} answers what is no answer ({error}): {excerpt}"))
             })?;
             if let Some(error) = last.get("error") {
-                return Err(self.teller.told(&error_text(error)));
+                return Err(told(&self.teller, &error_text(error)));
             }
         }
         Ok(last)
@@ -195,7 +195,7 @@ impl Server {
                         .protocol(format_args!("{path}: a line that is no progress ({error}): {excerpt}"))
                 })?;
                 if let Some(error) = step.error {
-                    return Err(self.teller.told(&error_text(&error)));
+                    return Err(told(&self.teller, &error_text(&error)));
                 }
                 last.clone_from(&step.progress.status);
                 progress(step.progress);

@@ -7,77 +7,63 @@ use serde_json::Value;
 /// What mends a server that does not listen.
 const START: &str = "start it with `ollama serve`, or set OLLAMA_HOST";
 
-/// What refusals of these servers mean.
-pub(crate) trait Refusals {
-    /// An error that a server reports in words alone, as it does in the middle of a stream.
-    fn told(&self, message: &str) -> BackendError;
-
-    /// A refusal before the stream: the status, the beginning of the body, and which model and path were asked.
-    fn refused(&self, status: u16, body: &[u8], model: &str, path: &str) -> BackendError;
-}
-
 /// Who speaks for a backend.
 pub(crate) fn teller(id: BackendId, secret: Option<&str>) -> Teller {
     Teller::new(id, secret, START)
 }
 
-impl Refusals for Teller {
-    fn told(&self, message: &str) -> BackendError {
-        let lower = message.to_ascii_lowercase();
-        let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
-        let said = self.shown(message);
-        if has(&[
-            "out of memory",
-            "more system memory",
-            "cudamalloc",
-            "insufficient memory",
-            "not enough memory",
-        ]) {
-            return BackendError::OutOfMemory { backend: self.id().clone(), reason: said };
-        }
-        if has(&["context length", "context size", "must be of type", "too long"]) {
-            return self.invalid(said);
-        }
-        if has(&["server busy", "maximum pending requests"]) {
-            return self.unavailable(format!("{said} (try again later)"));
-        }
-        BackendError::failed(self.id(), format!("the server says: {said}"))
+/// An error that a server reports in words alone, as it does in the middle of a stream.
+pub(crate) fn told(teller: &Teller, message: &str) -> BackendError {
+    let lower = message.to_ascii_lowercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    let said = teller.shown(message);
+    if has(&["out of memory", "more system memory", "cudamalloc", "insufficient memory", "not enough memory"])
+    {
+        return BackendError::OutOfMemory { backend: teller.id().clone(), reason: said };
     }
+    if has(&["context length", "context size", "must be of type", "too long"]) {
+        return teller.invalid(said);
+    }
+    if has(&["server busy", "maximum pending requests"]) {
+        return teller.unavailable(format!("{said} (try again later)"));
+    }
+    BackendError::failed(teller.id(), format!("the server says: {said}"))
+}
 
-    fn refused(&self, status: u16, body: &[u8], model: &str, path: &str) -> BackendError {
-        let own = message_of(body);
-        let said = match &own {
-            Some(message) => self.shown(message),
-            None => self.shown(&String::from_utf8_lossy(body.get(..4 * SHOWN).unwrap_or(body))),
-        };
-        let said = if said.is_empty() { "no reason given".to_owned() } else { said };
-        let backend = self.id().clone();
-        match status {
-            400 | 405 | 413 | 422 => self.invalid(format!("{said} (status {status})")),
-            401 | 403 => self.unavailable(format!(
-                "status {status}, {said}: the server wants a key; set OLLAMA_API_KEY or give another"
-            )),
-            // A path that does not exist is answered without an error object.
-            404 if own.is_none() || model.is_empty() => BackendError::Unsupported {
-                backend,
-                what: format!("{path}: the server does not know it ({said})"),
-            },
-            404 => BackendError::ModelNotFound {
-                backend,
-                model: model.to_owned(),
-                reason: format!(
-                    "the server answers `{said}`; fetch it with `ollama pull {model}`, or give the path of a GGUF file"
-                ),
-            },
-            429 | 502..=504 => self.unavailable(format!("status {status}, {said} (try again later)")),
-            501 => BackendError::Unsupported { backend, what: format!("{path}: {said}") },
-            _ => match self.told(&said) {
-                BackendError::Failed { .. } => {
-                    BackendError::failed(self.id(), format!("status {status} from {path}: {said}"))
-                }
-                sorted => sorted,
-            },
-        }
+/// A refusal before the stream: the status, the beginning of the body, and which model and path were asked.
+pub(crate) fn refused(teller: &Teller, status: u16, body: &[u8], model: &str, path: &str) -> BackendError {
+    let own = message_of(body);
+    let said = match &own {
+        Some(message) => teller.shown(message),
+        None => teller.shown(&String::from_utf8_lossy(body.get(..4 * SHOWN).unwrap_or(body))),
+    };
+    let said = if said.is_empty() { "no reason given".to_owned() } else { said };
+    let backend = teller.id().clone();
+    match status {
+        400 | 405 | 413 | 422 => teller.invalid(format!("{said} (status {status})")),
+        401 | 403 => teller.unavailable(format!(
+            "status {status}, {said}: the server wants a key; set OLLAMA_API_KEY or give another"
+        )),
+        // A path that does not exist is answered without an error object.
+        404 if own.is_none() || model.is_empty() => BackendError::Unsupported {
+            backend,
+            what: format!("{path}: the server does not know it ({said})"),
+        },
+        404 => BackendError::ModelNotFound {
+            backend,
+            model: model.to_owned(),
+            reason: format!(
+                "the server answers `{said}`; fetch it with `ollama pull {model}`, or give the path of a GGUF file"
+            ),
+        },
+        429 | 502..=504 => teller.unavailable(format!("status {status}, {said} (try again later)")),
+        501 => BackendError::Unsupported { backend, what: format!("{path}: {said}") },
+        _ => match told(teller, &said) {
+            BackendError::Failed { .. } => {
+                BackendError::failed(teller.id(), format!("status {status} from {path}: {said}"))
+            }
+            sorted => sorted,
+        },
     }
 }
 
@@ -104,7 +90,7 @@ mod tests {
 
     fn code(status: u16, body: &str) -> &'static str {
         let teller = teller(BackendId::new("o"), None);
-        teller.refused(status, body.as_bytes(), "m", "/api/generate").code()
+        refused(&teller, status, body.as_bytes(), "m", "/api/generate").code()
     }
 
     #[test]
@@ -139,7 +125,7 @@ mod tests {
     #[test]
     fn a_missing_model_is_named_with_its_remedy() {
         let teller = teller(BackendId::new("o"), None);
-        let told = teller.refused(404, br#"{"error":"model 'm' not found"}"#, "m", "/api/show").to_string();
+        let told = refused(&teller, 404, br#"{"error":"model 'm' not found"}"#, "m", "/api/show").to_string();
         assert!(told.contains("ollama pull m") && told.contains("GGUF"), "{told}");
     }
 
@@ -147,9 +133,9 @@ mod tests {
     fn what_is_shown_is_short_and_holds_no_key() {
         let teller = teller(BackendId::new("o"), Some("sekret"));
         let body = format!("{{\"error\":\"bad key sekret {}\"}}", "x".repeat(10_000));
-        let told = teller.refused(401, body.as_bytes(), "m", "/").to_string();
+        let told = refused(&teller, 401, body.as_bytes(), "m", "/").to_string();
         assert!(!told.contains("sekret") && told.len() < 1_000, "{told}");
-        assert!(!teller.told("sekret").to_string().contains("sekret"));
+        assert!(!super::told(&teller, "sekret").to_string().contains("sekret"));
         assert!(!teller.protocol("sekret").to_string().contains("sekret"));
         assert!(!format!("{teller:?}").contains("sekret"));
     }

@@ -13,7 +13,7 @@ use chimera_wire::{ServerEvent, ServerEvents, Teller};
 use serde_json::{Number, Value};
 
 use self::part::{Part, Stats, Text, Timings, Usage, said};
-use crate::refusal::{Refusals, error_in, error_text};
+use crate::refusal::{error_in, error_text, told};
 
 /// The longest event that is read, in bytes.
 const EVENT: usize = 1 << 20;
@@ -136,12 +136,12 @@ impl Decoder {
             self.teller.protocol(format_args!("an event that is no answer ({error}): {excerpt}"))
         })?;
         if let Some(error) = &part.error {
-            return Err(self.teller.told(&error_text(error)));
+            return Err(told(&self.teller, &error_text(error)));
         }
         let Some(choices) = part.choices else {
             let whole = serde_json::from_slice(data).ok().and_then(|value| error_in(&value));
             if let Some(message) = whole {
-                return Err(self.teller.told(&message));
+                return Err(told(&self.teller, &message));
             }
             if part.usage.is_none() && part.timings.is_none() && part.stats.is_none() {
                 return Err(self
@@ -236,7 +236,7 @@ impl Decoder {
     fn failed(&self, data: &[u8]) -> BackendError {
         let value = serde_json::from_slice::<Value>(data).ok();
         let message = value.as_ref().and_then(error_in);
-        self.teller.told(&message.unwrap_or_else(|| String::from_utf8_lossy(data).into_owned()))
+        told(&self.teller, &message.unwrap_or_else(|| String::from_utf8_lossy(data).into_owned()))
     }
 
     fn endless(&self, what: &str, count: u64) -> BackendError {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     flavour::Flavour,
     models::Listed,
-    refusal::{KEY, Refusals},
+    refusal::{KEY, refused},
     server::Server,
 };
 
@@ -43,7 +43,7 @@ pub(crate) async fn find(server: &Server, asked: Flavour) -> Result<Found, Backe
                 "status {} from /v1/models: the server wants a key; {KEY}",
                 looked.status
             )),
-            status => server.teller.refused(status, &looked.body, "", "/v1/models"),
+            status => refused(&server.teller, status, &looked.body, "", "/v1/models"),
         });
     }
     let listed = models.is_some();

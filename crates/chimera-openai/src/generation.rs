@@ -20,7 +20,7 @@ use futures_util::{FutureExt, StreamExt};
 use crate::{
     ask::{Asked, renamed},
     decode::{Decoder, Expected},
-    refusal::{Refusals, message_of},
+    refusal::{message_of, refused, told},
     server::{REFUSAL, Server, wants_other_name},
 };
 
@@ -135,7 +135,7 @@ impl Generation {
             if status == 200 {
                 // Some servers say what is wrong with a good status; anything else is no stream.
                 return Refusal::Final(match message_of(&body) {
-                    Some(message) => server.teller.told(&message),
+                    Some(message) => told(&server.teller, &message),
                     None => server
                         .teller
                         .protocol(format_args!("an answer of the type `{kind}` instead of a stream")),
@@ -144,7 +144,7 @@ impl Generation {
             if other_name && wants_other_name(status, &body) {
                 return Refusal::OtherName;
             }
-            Refusal::Final(server.teller.refused(status, &body, &model, path))
+            Refusal::Final(refused(&server.teller, status, &body, &model, path))
         };
         self.state = State::Refused { sent, headers, why: why.boxed() };
     }

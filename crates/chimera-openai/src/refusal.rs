@@ -10,70 +10,61 @@ pub(crate) const KEY: &str = "set OPENAI_API_KEY, or give another key";
 /// What mends a server that does not listen.
 const START: &str = "start the server, or set OPENAI_BASE_URL";
 
-/// What refusals of these servers mean.
-pub(crate) trait Refusals {
-    /// An error that a server reports in words alone, as it does in the middle of a stream.
-    fn told(&self, message: &str) -> BackendError;
-
-    /// A refusal before the stream: the status, the beginning of the body, and which model and path were asked.
-    fn refused(&self, status: u16, body: &[u8], model: &str, path: &str) -> BackendError;
-}
-
 /// Who speaks for a backend.
 pub(crate) fn teller(id: BackendId, secret: Option<&str>) -> Teller {
     Teller::new(id, secret, START)
 }
 
-impl Refusals for Teller {
-    fn told(&self, message: &str) -> BackendError {
-        let lower = message.to_ascii_lowercase();
-        let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
-        let said = self.shown(message);
-        if has(&["out of memory", "outofmemory", "cudamalloc", "insufficient memory", "not enough memory"]) {
-            return BackendError::OutOfMemory { backend: self.id().clone(), reason: said };
-        }
-        if has(&[
-            "context length",
-            "context size",
-            "context window",
-            "context_length_exceeded",
-            "max_model_len",
-            "too long",
-            "too large to process",
-        ]) {
-            return self.invalid(said);
-        }
-        if has(&["overloaded", "loading model", "queue is full", "rate limit", "too many requests"]) {
-            return self.unavailable(format!("{said} (try again later)"));
-        }
-        BackendError::failed(self.id(), format!("the server says: {said}"))
+/// An error that a server reports in words alone, as it does in the middle of a stream.
+pub(crate) fn told(teller: &Teller, message: &str) -> BackendError {
+    let lower = message.to_ascii_lowercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    let said = teller.shown(message);
+    if has(&["out of memory", "outofmemory", "cudamalloc", "insufficient memory", "not enough memory"]) {
+        return BackendError::OutOfMemory { backend: teller.id().clone(), reason: said };
     }
+    if has(&[
+        "context length",
+        "context size",
+        "context window",
+        "context_length_exceeded",
+        "max_model_len",
+        "too long",
+        "too large to process",
+    ]) {
+        return teller.invalid(said);
+    }
+    if has(&["overloaded", "loading model", "queue is full", "rate limit", "too many requests"]) {
+        return teller.unavailable(format!("{said} (try again later)"));
+    }
+    BackendError::failed(teller.id(), format!("the server says: {said}"))
+}
 
-    fn refused(&self, status: u16, body: &[u8], model: &str, path: &str) -> BackendError {
-        let own = message_of(body);
-        let said = match &own {
-            Some(message) => self.shown(message),
-            None => self.shown(&String::from_utf8_lossy(body.get(..4 * SHOWN).unwrap_or(body))),
-        };
-        let said = if said.is_empty() { "no reason given".to_owned() } else { said };
-        match status {
-            401 | 403 => self.unavailable(format!("status {status}, {said}: the server wants a key; {KEY}")),
-            // A path that does not exist and a model that does not exist have the same status.
-            404 if !model.is_empty() && said.to_ascii_lowercase().contains("model") => self
-                .not_found(model, format!("the server answers `{said}`; `GET /v1/models` lists what it has")),
-            404 | 405 | 501 => self.unsupported(format!("{path}: the server does not know it ({said})")),
-            400 | 413 | 422 => match self.told(&said) {
-                memory @ BackendError::OutOfMemory { .. } => memory,
-                _ => self.invalid(format!("{said} (status {status})")),
-            },
-            408 | 429 | 502..=504 => self.unavailable(format!("status {status}, {said} (try again later)")),
-            _ => match self.told(&said) {
-                BackendError::Failed { .. } => {
-                    BackendError::failed(self.id(), format!("status {status} from {path}: {said}"))
-                }
-                sorted => sorted,
-            },
-        }
+/// A refusal before the stream: the status, the beginning of the body, and which model and path were asked.
+pub(crate) fn refused(teller: &Teller, status: u16, body: &[u8], model: &str, path: &str) -> BackendError {
+    let own = message_of(body);
+    let said = match &own {
+        Some(message) => teller.shown(message),
+        None => teller.shown(&String::from_utf8_lossy(body.get(..4 * SHOWN).unwrap_or(body))),
+    };
+    let said = if said.is_empty() { "no reason given".to_owned() } else { said };
+    match status {
+        401 | 403 => teller.unavailable(format!("status {status}, {said}: the server wants a key; {KEY}")),
+        // A path that does not exist and a model that does not exist have the same status.
+        404 if !model.is_empty() && said.to_ascii_lowercase().contains("model") => teller
+            .not_found(model, format!("the server answers `{said}`; `GET /v1/models` lists what it has")),
+        404 | 405 | 501 => teller.unsupported(format!("{path}: the server does not know it ({said})")),
+        400 | 413 | 422 => match told(teller, &said) {
+            memory @ BackendError::OutOfMemory { .. } => memory,
+            _ => teller.invalid(format!("{said} (status {status})")),
+        },
+        408 | 429 | 502..=504 => teller.unavailable(format!("status {status}, {said} (try again later)")),
+        _ => match told(teller, &said) {
+            BackendError::Failed { .. } => {
+                BackendError::failed(teller.id(), format!("status {status} from {path}: {said}"))
+            }
+            sorted => sorted,
+        },
     }
 }
 
@@ -119,7 +110,7 @@ mod tests {
 
     fn code(status: u16, body: &str) -> &'static str {
         let teller = teller(BackendId::new("o"), None);
-        teller.refused(status, body.as_bytes(), "m", "/v1/completions").code()
+        refused(&teller, status, body.as_bytes(), "m", "/v1/completions").code()
     }
 
     #[test]
@@ -189,9 +180,9 @@ mod tests {
     fn what_is_shown_is_short_and_holds_no_key() {
         let teller = teller(BackendId::new("o"), Some("sekret"));
         let body = format!("{{\"error\":{{\"message\":\"bad key sekret {}\"}}}}", "x".repeat(10_000));
-        let told = teller.refused(401, body.as_bytes(), "m", "/").to_string();
+        let told = refused(&teller, 401, body.as_bytes(), "m", "/").to_string();
         assert!(!told.contains("sekret") && told.len() < 1_000 && told.contains("OPENAI_API_KEY"), "{told}");
-        assert!(!teller.told("sekret").to_string().contains("sekret"));
+        assert!(!super::told(&teller, "sekret").to_string().contains("sekret"));
         assert!(!teller.protocol("sekret").to_string().contains("sekret"));
         assert!(!format!("{teller:?}").contains("sekret"));
     }

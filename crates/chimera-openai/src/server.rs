@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     ask::{Asked, renamed},
-    refusal::{Refusals, error_in, message_of},
+    refusal::{error_in, message_of, refused, told},
 };
 
 /// Bytes of a refusal that are read.
@@ -91,7 +91,7 @@ impl Server {
             let body = answer.bytes(REFUSAL).await.unwrap_or_default();
             match renamed(&json) {
                 Some(other) if wants_other_name(status, &body) => json = other,
-                _ => return Err(self.teller.refused(status, &body, model, path)),
+                _ => return Err(refused(&self.teller, status, &body, model, path)),
             }
         };
         let body = answer.bytes(ANSWER).await.map_err(wire)?;
@@ -100,7 +100,7 @@ impl Server {
             self.teller.protocol(format_args!("{path} answers what is no answer ({error}): {excerpt}"))
         })?;
         match error_in(&value) {
-            Some(message) => Err(self.teller.told(&message)),
+            Some(message) => Err(told(&self.teller, &message)),
             None => Ok(value),
         }
     }

@@ -62,7 +62,7 @@ pub struct Step {
 /// How the files of a folder were made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Making {
-    /// Steps in their order. The first begins with what was generated or fetched, which is a folder of its own.
+    /// Steps in their order. A conversion begins with a file that was fetched, which is a folder of its own.
     pub steps: Vec<Step>,
     /// When the last ended.
     pub ended: SystemTime,
@@ -92,11 +92,9 @@ impl Running {
         Self { before: Vec::new(), work, start: Instant::now() }
     }
 
-    /// Begins a step from files; what those took stands before it. Generating random weights is not counted: nobody has to do
-    /// that for a model.
+    /// Begins a step from files; what those took stands before it.
     pub(crate) fn from(files: &ModelFiles, work: Work) -> Self {
-        let mut before = files.making().map(|made| made.steps).unwrap_or_default();
-        before.retain(|step| step.work != Work::Generation);
+        let before = files.making().map(|made| made.steps).unwrap_or_default();
         Self { before, ..Self::new(work) }
     }
 

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use chimera_core::ModelRef;
 use serde_json::Value;
 
-use super::{FileError, locate::in_models};
+use super::{
+    FileError,
+    locate::{in_models, with_extension},
+};
 
 /// Files of one model that is a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,11 +58,7 @@ fn in_folder(folder: &Path) -> Result<PathBuf, FileError> {
             return Ok(graph);
         }
     }
-    let entries = std::fs::read_dir(folder).map_err(|e| FileError::io(folder, e))?;
-    let mut files: Vec<PathBuf> =
-        entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect();
-    files.sort();
-    match files.as_slice() {
+    match with_extension(folder, "onnx")?.as_slice() {
         [file] => Ok(file.clone()),
         [] => Err(FileError::NotFound(format!("{} holds no {GRAPH}", folder.display()))),
         several => Err(FileError::NotFound(format!(

@@ -55,6 +55,15 @@ pub(super) fn in_models(name: &str, models: Option<&Path>) -> Result<PathBuf, Fi
     Ok(models.join(name))
 }
 
+/// Files of a folder that end so, in order.
+pub(super) fn with_extension(folder: &Path, wanted: &str) -> Result<Vec<PathBuf>, FileError> {
+    let entries = std::fs::read_dir(folder).map_err(|e| FileError::io(folder, e))?;
+    let mut files: Vec<PathBuf> =
+        entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == wanted)).collect();
+    files.sort();
+    Ok(files)
+}
+
 fn at(path: &Path) -> Result<Located, FileError> {
     if path.is_dir() {
         return in_folder(path);
@@ -77,11 +86,7 @@ fn in_folder(folder: &Path) -> Result<Located, FileError> {
     if weights.is_file() {
         return Ok(Located::Safetensors { folder: folder.to_owned(), weights });
     }
-    let entries = std::fs::read_dir(folder).map_err(|e| FileError::io(folder, e))?;
-    let mut files: Vec<PathBuf> =
-        entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "gguf")).collect();
-    files.sort();
-    match files.as_slice() {
+    match with_extension(folder, "gguf")?.as_slice() {
         [file] => Ok(Located::Gguf(file.clone())),
         [] if folder.join("model.safetensors.index.json").is_file() => Err(FileError::Unsupported(format!(
             "weights in several files ({}): join them into one {WEIGHTS}",

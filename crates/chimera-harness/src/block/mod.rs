@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use chimera_core::{Batch, Clock, ClockSource, EventStream, Request};
+use chimera_core::{Batch, Clock, EventStream, Request};
 use chimera_records::{
     Block, Cell, Constants, Expected, First, FirstPrefill, Outcome, Plan, PlannedTrial, Settings, Trial,
     TrialRole,
@@ -26,7 +26,7 @@ use chimera_telemetry::HostProbe;
 pub(crate) use self::{
     generation::{End, Scratch, Until, drive},
     length::{exactly, text_of},
-    record::trial_end,
+    record::{trial_end, unrun},
     resident::Obstacle,
 };
 use self::{
@@ -217,26 +217,10 @@ impl<'a> Runner<'a> {
     ) -> Option<Recorded> {
         let run = self.run;
         let cell = run.plan.cell(planned)?;
-        let factors = run.plan.factors(planned, run.threads)?;
-        let mut recorded = Recorded {
-            trial: Trial {
-                id: planned.id,
-                block: run.block.index,
-                position,
-                attempt: run.attempt,
-                role: planned.role,
-                factors,
-                firsts: Vec::new(),
-                started_unix_ms: wall(&run),
-                outcome: Outcome::Cancelled,
-                load_ns: None,
-                stamps: ClockSource::Client,
-                lanes: Vec::new(),
-                host: None,
-                flags: Vec::new(),
-            },
-            stamps: Vec::new(),
-        };
+        let at = (run.attempt, run.threads);
+        let place = (position, planned);
+        let trial = unrun(run.plan, run.block, place, at, wall(&run), Outcome::Cancelled)?;
+        let mut recorded = Recorded { trial, stamps: Vec::new() };
         if let Err(obstacle) = self.measure(cell, &mut recorded, progress).await {
             recorded.trial.outcome = obstacle.into_outcome();
         }

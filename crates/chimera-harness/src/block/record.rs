@@ -1,7 +1,11 @@
 //! Turns what a generation showed into its record: lanes, token stamps, digests and flags. It runs after the
 //! generation, never during it.
 
-use chimera_records::{Constants, Expected, Flag, HostNoise, Lane, Limits, TokenStamps, Trial};
+use chimera_core::ClockSource;
+use chimera_records::{
+    Block, Constants, Expected, Flag, HostNoise, Lane, Limits, Outcome, Plan, PlannedTrial, TokenStamps,
+    Trial,
+};
 use sha2::{Digest, Sha256};
 
 use super::generation::{LaneScratch, Scratch};
@@ -88,6 +92,33 @@ pub(super) fn host_flags(host: Option<HostNoise>, limits: &Limits) -> Vec<Flag> 
     let noisy = host
         .is_some_and(|host| above(host.cpu_pressure, limits.cpu_pressure) || above(host.steal, limits.steal));
     if noisy { vec![Flag::HostNoise] } else { Vec::new() }
+}
+
+/// The record of a trial that has not run, at its place in a block; `None` only for one whose cell the plan lacks.
+pub(crate) fn unrun(
+    plan: &Plan,
+    block: &Block,
+    (position, planned): (u32, &PlannedTrial),
+    (attempt, threads): (u32, u32),
+    started_unix_ms: u64,
+    outcome: Outcome,
+) -> Option<Trial> {
+    Some(Trial {
+        id: planned.id,
+        block: block.index,
+        position,
+        attempt,
+        role: planned.role,
+        factors: plan.factors(planned, threads)?,
+        firsts: Vec::new(),
+        started_unix_ms,
+        outcome,
+        load_ns: None,
+        stamps: ClockSource::Client,
+        lanes: Vec::new(),
+        host: None,
+        flags: Vec::new(),
+    })
 }
 
 /// A trial in a few words.

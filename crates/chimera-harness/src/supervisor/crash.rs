@@ -4,13 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use chimera_core::ClockSource;
 use chimera_records::{Block, Outcome, PlannedTrial, QualityRecord, Trial, unix_ms};
 
 use super::{Supervisor, available_threads};
 use crate::{
     HarnessError, Progress,
-    block::{pending, trial_end},
+    block::{pending, trial_end, unrun},
 };
 
 /// Code of a trial, or of a question about an arm, whose process crashed.
@@ -101,26 +100,12 @@ impl Supervisor {
         for (position, planned) in (0_u32..).zip(&block.trials) {
             let is_of_arm =
                 self.plan.cell(planned).is_some_and(|cell| cell.backend == backend && cell.model == model);
-            let Some(factors) = self.plan.factors(planned, threads) else { continue };
             if !is_of_arm || self.tally.is_done(planned.id) {
                 continue;
             }
-            let trial = Trial {
-                id: planned.id,
-                block: block.index,
-                position,
-                attempt,
-                role: planned.role,
-                factors,
-                firsts: Vec::new(),
-                started_unix_ms: unix_ms(),
-                outcome: outcome(planned),
-                load_ns: None,
-                stamps: ClockSource::Client,
-                lanes: Vec::new(),
-                host: None,
-                flags: Vec::new(),
-            };
+            let (place, at) = ((position, planned), (attempt, threads));
+            let trial = unrun(&self.plan, block, place, at, unix_ms(), outcome(planned));
+            let Some(trial) = trial else { continue };
             writer.append(&trial, &[])?;
             self.tally.add(&trial);
             report(&Progress::TrialEnded(trial_end(&trial)));
